@@ -1,0 +1,58 @@
+"""Every check this project has. CI runs these sessions; nothing is checked any other way."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "layers", "types", "tests"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install this package, the embedded model's engine and the named dependency groups."""
+    session.install("-e.[local]", *nox.project.dependency_groups(PROJECT, *groups))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format and lint; flake8-async holds the cancellation rules that ruff lacks."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("flake8", "--select=ASYNC1,ASYNC2,ASYNC4,ASYNC900", "src", "tests")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Check that imports point downwards."""
+    install(session, "lint")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Type-check everything, strictly."""
+    install(session, "types")
+    session.run("pyright")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; with `-- --cov` under coverage."""
+    install(session, "test")
+    if "--cov" in session.posargs:
+        session.run("coverage", "run", "-m", "pytest")
+        session.run("coverage", "report")
+    else:
+        session.run("pytest", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the rows of docs/performance.md beside a bare server; never part of the tests."""
+    install(session, "bench")
+    session.run("python", "bench/run.py", *session.posargs)

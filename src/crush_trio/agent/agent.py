@@ -1,0 +1,270 @@
+"""The agent of one workspace: it knows the configuration, the tools and the providers, and makes turns.
+
+Above it is the workspace, which lends it a nursery for what is not a run's (the system prompt,
+titles); below it are the turn and what a turn uses. It holds no state of any run, so that it can
+take a new configuration at any time (wire contract 0, R-37).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+import msgspec
+import trio
+
+from crush_trio.agent.gear import Gear, Workbench
+from crush_trio.agent.histories import Histories
+from crush_trio.agent.providers import Providers
+from crush_trio.agent.system import system_prompt
+from crush_trio.agent.titles import TitleModel, make_title, title_from_prompt
+from crush_trio.agent.turn import AgentTurn
+from crush_trio.config import Chosen, Configuration
+from crush_trio.errors import AgentMissingError, ConfigError
+from crush_trio.ids import SessionID
+from crush_trio.messages import Prompt
+from crush_trio.providers.base import ModelMessage, ModelOptions, Provider
+from crush_trio.settings import Settings
+from crush_trio.store import Store
+from crush_trio.tools.base import Surroundings
+from crush_trio.tools.registry import builtin_tools
+from crush_trio.wire.config import Options
+from crush_trio.wire.runs import AgentInfo
+from crush_trio.wire.sessions import Session
+
+
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class EmbeddedModel:
+    """The model that needs no key, as the agent uses it (wire contract 0, R-36).
+
+    Attributes:
+        chosen: Names it on messages.
+        provider: Where it runs; started at its first use. It brings its own prompt, and cuts a
+            conversation to its window.
+    """
+
+    chosen: Chosen
+    provider: Provider
+
+
+@attrs.frozen
+class Home:
+    """Where an agent lives: what its workspace lends it.
+
+    Attributes:
+        directory: The workspace's directory, resolved.
+        start: Starts work that is the workspace's and claims it for a bounded time; sync.
+        fold: Takes the prompts that join a session's active turn; sync.
+        now: Unix seconds.
+    """
+
+    directory: Path
+    store: Store
+    histories: Histories
+    surroundings: Surroundings
+    providers: Providers
+    start: Callable[[Callable[[], Awaitable[None]], str], None]
+    fold: Callable[[str], Sequence[Prompt]]
+    embedded: EmbeddedModel | None = None
+    settings: Settings = attrs.field(factory=Settings)
+    now: Callable[[], float] = time.time
+
+
+class Agent:
+    """Makes the turns of a workspace.
+
+    Args:
+        home: What the workspace lends.
+        config: The configuration to begin with.
+    """
+
+    def __init__(self, home: Home, config: Configuration) -> None:
+        self._home = home
+        self._system = _SystemPrompt(home)
+        self.configure(config)
+        self._bench = Workbench(
+            store=home.store,
+            histories=home.histories,
+            surroundings=home.surroundings,
+            equip=self._equip,
+            model_names=self._model_names,
+            start_title=self._start_title,
+            fold=home.fold,
+            settings=home.settings,
+            now=home.now,
+        )
+
+    def configure(self, config: Configuration) -> None:
+        """Use another configuration from the next turn on. Not a checkpoint."""
+        self.config = config
+        options = _options(config)
+        tools = builtin_tools(
+            disabled=options.disabled_tools,
+            attribution=options.attribution,
+            model_id="" if config.large is None else config.large.model.id,
+        )
+        self._tools = {tool.name: tool for tool in tools}
+
+    def rebuild(self) -> None:
+        """Read what the system prompt is made of again, before the next turn. Not a checkpoint."""
+        self._system.forget()
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a usable model, so that prompts are accepted."""
+        return self.config.is_configured and self.config.problem is None
+
+    def info(self, *, busy: bool) -> AgentInfo:
+        """Return the agent as clients see it; all zero without a usable model (R-35)."""
+        large = self.config.large
+        if not self.ready or large is None:
+            return AgentInfo()
+        return AgentInfo(busy, is_ready=True, model=large.model, model_cfg=large.selected)
+
+    def check(self, prompt: Prompt) -> None:
+        """Refuse a prompt that nobody here can answer. Not a checkpoint.
+
+        Raises:
+            AgentMissingError: there is no usable model, and the embedded one was not asked for.
+        """
+        if not self.ready and not (prompt.local_model and self._home.embedded):
+            raise AgentMissingError
+
+    def turn(self, session_id: SessionID) -> AgentTurn:
+        """Return a new turn for a run of a session. Not a checkpoint."""
+        return AgentTurn(session_id, self._bench)
+
+    # --- gear ---------------------------------------------------------------------------
+
+    def _embedded_for(self, prompt: Prompt) -> EmbeddedModel | None:
+        return self._home.embedded if prompt.local_model and not self.ready else None
+
+    def _model_names(self, prompt: Prompt) -> tuple[str, str]:
+        embedded = self._embedded_for(prompt)
+        chosen = self.config.large if embedded is None else embedded.chosen
+        return ("", "") if chosen is None else (chosen.selected.model, chosen.selected.provider)
+
+    async def _equip(self, prompt: Prompt) -> Gear:
+        """Return what a turn works with, from the configuration as it is now. Always a checkpoint.
+
+        Raises:
+            ConfigError: the model or its provider cannot be used.
+        """
+        embedded = self._embedded_for(prompt)
+        if embedded is not None:
+            await trio.lowlevel.checkpoint()
+            return _embedded_gear(embedded)
+        config = self.config
+        if config.large is None:
+            raise ConfigError(config.problem or "large model not selected")
+        return await self._gear(config, config.large)
+
+    async def _gear(self, config: Configuration, chosen: Chosen) -> Gear:
+        endpoint = config.endpoint(chosen.provider_id)
+        provider = await self._home.providers.get(endpoint)
+        prompt = await self._system.get(config)
+        options = config.call_options(chosen)
+        return Gear(
+            chosen=chosen,
+            model_id=options.model_id,
+            provider=provider,
+            system=_system_messages(endpoint.system_prompt_prefix, prompt),
+            tools=self._tools,
+            options=ModelOptions(
+                max_tokens=options.max_tokens,
+                temperature=options.temperature,
+                top_p=options.top_p,
+                top_k=options.top_k,
+                frequency_penalty=options.frequency_penalty,
+                presence_penalty=options.presence_penalty,
+                reasoning_effort=options.reasoning_effort,
+                extra_body=options.extra_body,
+            ),
+            flat_rate=endpoint.flat_rate,
+        )
+
+    # --- titles ---------------------------------------------------------------------------
+
+    def _start_title(self, session: Session, prompt: Prompt, gear: Gear) -> None:
+        """Start the making of a title in the workspace. Not a checkpoint."""
+        config, session_id = self.config, SessionID(session.id)
+
+        async def make() -> None:
+            if self._embedded_for(prompt) is not None:  # a small model's title is no title
+                await self._home.store.set_title(session_id, title_from_prompt(prompt.text)).wait()
+                return
+            models = await self._title_models(config, gear)
+            await make_title(self._home.store, session_id, prompt.text, models, session_id)
+
+        self._home.start(make, "title")
+
+    async def _title_models(self, config: Configuration, gear: Gear) -> list[TitleModel]:
+        """Return the small model, then the large one (agent contract 1.13)."""
+        found: list[TitleModel] = []
+        for chosen in (config.small, config.large):
+            if chosen is None or any(chosen == model.chosen for model in found):
+                continue
+            try:
+                endpoint = config.endpoint(chosen.provider_id)
+                provider = await self._home.providers.get(endpoint)
+            except ConfigError as error:
+                logger.info("no title from %s: %s", chosen.selected.model, error)
+                continue
+            found.append(
+                TitleModel(chosen, provider, endpoint.system_prompt_prefix, endpoint.flat_rate)
+            )
+        return found or [TitleModel(gear.chosen, gear.provider)]
+
+
+def _options(config: Configuration) -> Options:
+    return Options() if config.wire.options is msgspec.UNSET else config.wire.options
+
+
+def _system_messages(*texts: str) -> tuple[ModelMessage, ...]:
+    return tuple(ModelMessage("system", text=text) for text in texts if text)
+
+
+def _embedded_gear(embedded: EmbeddedModel) -> Gear:
+    """Return the gear of the embedded model: no tools, and no prompt but its own."""
+    return Gear(
+        chosen=embedded.chosen,
+        model_id=embedded.chosen.model.id,
+        provider=embedded.provider,
+        system=(),
+        flat_rate=True,
+    )
+
+
+class _SystemPrompt:
+    """The system prompt, assembled at its first use and kept until it is forgotten.
+
+    Two turns that need it at the same moment may both assemble it; the text is the same.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._text: str | None = None
+
+    def forget(self) -> None:
+        self._text = None
+
+    async def get(self, config: Configuration) -> str:
+        if self._text is None:
+            options = _options(config)
+            self._text = await system_prompt(
+                self._home.directory,
+                env=config.env,
+                context_paths=options.context_paths,
+                global_context_paths=options.global_context_paths or None,
+                now=datetime.fromtimestamp(self._home.now(), UTC).astimezone(),
+            )
+        else:
+            await trio.lowlevel.checkpoint()
+        return self._text

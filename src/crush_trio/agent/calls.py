@@ -1,0 +1,110 @@
+"""Carrying out the tool calls of one step (agent contract 1.9).
+
+Serial tools run in the model's order, one after the other; parallel ones beside them, at most
+:data:`PARALLEL` at once. Whatever goes wrong inside a tool becomes a result that the model can
+read; only a cancel passes, and then the calls without a result are answered by the turn's end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import trio
+
+from crush_trio.agent.repair import repair_arguments
+from crush_trio.messages import ToolCall, ToolResult
+from crush_trio.tools.base import Tool, ToolAnswer, ToolContext, error
+
+logger = logging.getLogger(__name__)
+
+PARALLEL = 5
+"""Parallel tools of one step that run at once (agent contract 9.3)."""
+
+NOT_JSON = (
+    "Tool call failed: arguments were not valid JSON. "
+    "Please check your tool call format and try again."
+)
+"""The result of a call whose arguments are beyond repair (wire contract 6.4)."""
+
+
+def mended(arguments: str) -> str | None:
+    """Return a call's arguments as JSON text, repaired if they must be; None if they cannot be."""
+    try:
+        msgspec.json.decode(arguments, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return repair_arguments(arguments)
+    return arguments
+
+
+async def run_calls(
+    calls: Sequence[ToolCall],
+    broken: frozenset[str],
+    tools: Mapping[str, Tool],
+    context: Callable[[ToolCall], ToolContext],
+    answered: Callable[[ToolCall, ToolAnswer], Awaitable[None]],
+) -> bool:
+    """Run the calls of a step; return whether one of them asks the turn to stop.
+
+    Args:
+        calls: In the model's order.
+        broken: Ids of calls whose arguments were beyond repair.
+        tools: What there is, by name.
+        context: Gives each call its place.
+        answered: Awaited with each result as it comes.
+    """
+    stop = False
+    limiter = trio.CapacityLimiter(PARALLEL)
+
+    async def carry_out(call: ToolCall) -> None:
+        nonlocal stop
+        if call.id in broken:
+            answer = error(NOT_JSON)
+        else:
+            answer = await _run_one(call, tools, context(call))
+        stop = stop or answer.stop_turn
+        await answered(call, answer)
+
+    async def limited(call: ToolCall) -> None:
+        async with limiter:
+            await carry_out(call)
+
+    async with trio.open_nursery() as nursery:
+        for call in calls:
+            tool = tools.get(call.name)
+            if tool is not None and tool.parallel:
+                nursery.start_soon(limited, call, name=f"tool {call.name}")
+            else:
+                await carry_out(call)
+    return stop
+
+
+async def _run_one(call: ToolCall, tools: Mapping[str, Tool], context: ToolContext) -> ToolAnswer:
+    """Run one tool. An error of it stays here (C3)."""
+    tool = tools.get(call.name)
+    if tool is None:
+        return error(f"tool not found: {call.name}. Available tools: {', '.join(sorted(tools))}")
+    answer: ToolAnswer | None = None
+    try:
+        answer = await tool.run(call.input, context)
+    except* Exception as group:
+        logger.exception("tool %s raised", call.name)
+        answer = error(f"the tool {call.name} failed: {group.exceptions[0]}")
+    assert answer is not None
+    return answer
+
+
+def tool_result(call: ToolCall, answer: ToolAnswer) -> ToolResult:
+    """Return a tool's answer in its stored form."""
+    content = answer.content or (f"Loaded {answer.mime_type} content" if answer.data else "")
+    return ToolResult(
+        call.id,
+        call.name,
+        content,
+        answer.data,
+        answer.mime_type,
+        answer.metadata_text,
+        answer.is_error,
+    )

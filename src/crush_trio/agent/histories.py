@@ -1,0 +1,120 @@
+"""The histories of the sessions in use, decoded and ready for a model.
+
+A session's history is read once, when its first run comes, and kept while it is used; what is
+written meanwhile is added by whoever wrote it. The reference reads all of it for every prompt.
+Bounded in bytes over all sessions: the one unused for longest goes first. Dropped when another
+program wrote to the database.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import attrs
+import trio
+
+from crush_trio.agent.history import Memo
+from crush_trio.ids import SessionID
+from crush_trio.messages import (
+    BinaryPart,
+    Message,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from crush_trio.providers.base import ModelMessage
+from crush_trio.store import Store
+
+
+@attrs.define(eq=False)
+class History:
+    """One session's conversation, oldest message first, with its conversions for models."""
+
+    messages: list[Message]
+    memo: Memo = attrs.field(factory=dict[str, tuple[ModelMessage, ...]], repr=False)
+    size: int = 0
+
+    def append(self, message: Message) -> None:
+        """Add a message that has just been stored. Not a checkpoint."""
+        self.messages.append(message)
+        self.size += _size(message)
+
+    def replace(self, message: Message) -> None:
+        """Put the newer state of a message in its place, which is near the end. Not a checkpoint."""
+        for index in range(len(self.messages) - 1, -1, -1):
+            if self.messages[index].id == message.id:
+                self.size += _size(message) - _size(self.messages[index])
+                self.messages[index] = message
+                return
+        self.append(message)
+
+
+class Histories:
+    """The kept histories of a data directory.
+
+    Args:
+        store: Where they are read from.
+        max_bytes: How much all of them together may hold.
+    """
+
+    def __init__(self, store: Store, max_bytes: int) -> None:
+        self._store = store
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[SessionID, History] = OrderedDict()
+        self._foreign_changes = store.foreign_changes
+
+    async def load(self, session_id: SessionID) -> History:
+        """Return a session's history, read from the store if it is not kept. Always a checkpoint.
+
+        Only the session's active run calls this, so nobody else is reading the same one.
+        """
+        self._drop_stale()
+        history = self._kept.get(session_id)
+        if history is None:
+            messages = await self._store.messages(session_id)
+            history = History(messages, size=sum(map(_size, messages)))
+            self._kept[session_id] = history
+        else:
+            await trio.lowlevel.checkpoint()
+        self._kept.move_to_end(session_id)
+        self._trim(session_id)
+        return history
+
+    def drop(self, session_id: SessionID) -> None:
+        """Forget a history: it is gone, or may not be what is stored. Not a checkpoint."""
+        self._kept.pop(session_id, None)
+
+    def _drop_stale(self) -> None:
+        if self._foreign_changes != self._store.foreign_changes:
+            self._foreign_changes = self._store.foreign_changes
+            self._kept.clear()
+
+    def _trim(self, in_use: SessionID) -> None:
+        total = sum(history.size for history in self._kept.values())
+        for session_id, history in list(self._kept.items()):
+            if total <= self._max_bytes:
+                return
+            if session_id != in_use:
+                total -= history.size
+                del self._kept[session_id]
+
+
+def _size(message: Message) -> int:
+    """Return roughly how many bytes a decoded message holds, its conversions included."""
+    size = 1000
+    for part in message.parts:
+        match part:
+            case TextPart(data):
+                size += 3 * len(data.text)
+            case ReasoningPart(data):
+                size += 3 * len(data.thinking)
+            case ToolCallPart(data):
+                size += 3 * len(data.input)
+            case ToolResultPart(data):
+                size += 3 * (len(data.content) + len(data.data))
+            case BinaryPart(data):
+                size += 4 * len(data.data or b"")
+            case _:
+                pass
+    return size

@@ -1,0 +1,173 @@
+"""Stored messages to model messages (agent contract 1.6). Pure, and cheap for what it knows.
+
+A message that is finished is converted once: the conversion is kept beside it, and with it the
+form that a provider has encoded. So a turn costs what is new, however long its session is.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Sequence
+
+from crush_trio.messages import (
+    Binary,
+    BinaryPart,
+    Message,
+    ReasoningPart,
+    ShellCommandPart,
+    TextPart,
+    ToolCall,
+    ToolResult,
+)
+from crush_trio.providers.base import CalledTool, FileContent, ModelMessage
+
+INTERRUPTED = "The call was interrupted before it had a result. It may be tried again."
+"""The result that a call without one gets in a request; providers refuse unanswered calls (R9)."""
+
+ATTACHED = "The user attached the files below. Take them into account."
+
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+
+Memo = dict[str, tuple[ModelMessage, ...]]
+"""Conversions of finished messages, by message id."""
+
+
+def model_messages(
+    messages: Sequence[Message], memo: Memo, *, summary_id: str = "", images: bool = False
+) -> list[ModelMessage]:
+    """Return a conversation as a model is told it.
+
+    Args:
+        messages: The stored conversation, oldest first.
+        memo: Conversions to reuse; new ones are added.
+        summary_id: The message that stands for all before it, or empty.
+        images: Whether the model takes pictures.
+    """
+    messages = _since_summary(messages, summary_id)
+    found: list[ModelMessage] = []
+    for index, message in enumerate(messages):
+        if message.role == "tool":
+            continue
+        if message.id == summary_id:
+            found.append(ModelMessage("user", text=message.text.strip()))
+            continue
+        found.extend(_remembered(message, memo, images=images))
+        if calls := message.tool_calls:
+            found.extend(_results(calls, messages[index + 1 :], memo))
+    return found
+
+
+def _results(
+    calls: Sequence[ToolCall], later: Sequence[Message], memo: Memo
+) -> Iterator[ModelMessage]:
+    """Yield exactly one result for each call, in the calls' order, wherever it stands before the next answer."""
+    given: dict[str, ModelMessage] = {}
+    for message in later:
+        if message.role == "assistant":
+            break
+        if message.role == "tool":
+            for each in _remembered(message, memo, images=False):
+                given.setdefault(each.tool_call_id, each)
+    for call in calls:
+        yield given.get(call.id) or _unanswered(call)
+
+
+def _since_summary(messages: Sequence[Message], summary_id: str) -> Sequence[Message]:
+    for index, message in enumerate(messages):
+        if summary_id and message.id == summary_id:
+            return messages[index:]
+    return messages
+
+
+def _remembered(message: Message, memo: Memo, *, images: bool) -> tuple[ModelMessage, ...]:
+    key = f"{message.id}{'+' if images else '-'}"
+    found = memo.get(key)
+    if found is None:
+        found = tuple(_convert(message, images=images))
+        if message.finish is not None:
+            memo[key] = found
+    return found
+
+
+def _convert(message: Message, *, images: bool) -> Iterator[ModelMessage]:
+    match message.role:
+        case "user":
+            text = user_text(message)
+            files = tuple(_files(message)) if images else ()
+            if text or files:
+                yield ModelMessage("user", text=text, files=files)
+        case "assistant":
+            said = _assistant(message)
+            if said.text or said.reasoning or said.tool_calls:
+                yield said
+        case "tool":
+            for result in message.tool_results:
+                yield tool_message(result)
+        case "system":
+            return
+
+
+def user_text(message: Message) -> str:
+    """Return what a user message says to a model: text, attached text files, shell commands."""
+    blocks = [message.text.strip()]
+    attached = [
+        part.data
+        for part in message.parts
+        if isinstance(part, BinaryPart) and part.data.mime_type.startswith("text/")
+    ]
+    if attached:
+        blocks[0] += f"\n<system_info>{ATTACHED}</system_info>\n" + "".join(map(_file, attached))
+    blocks.extend(
+        f"$ {part.data.command}\n{_ANSI.sub('', part.data.output)}\n(exit code {part.data.exit_code})"
+        for part in message.parts
+        if isinstance(part, ShellCommandPart)
+    )
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _file(attachment: Binary) -> str:
+    tag = f"<file path='{attachment.path}'>" if attachment.path else "<file>"
+    return f"{tag}\n\n{(attachment.data or b'').decode('utf-8', 'replace')}\n</file>\n"
+
+
+def _files(message: Message) -> Iterator[FileContent]:
+    for part in message.parts:
+        if isinstance(part, BinaryPart) and not part.data.mime_type.startswith("text/"):
+            data = part.data
+            yield FileContent(data.path.rsplit("/", 1)[-1], data.mime_type, data.data or b"")
+
+
+def _assistant(message: Message) -> ModelMessage:
+    reasoning = next(
+        (part.data.thinking for part in message.parts if isinstance(part, ReasoningPart)), ""
+    )
+    text = next((part.data.text for part in message.parts if isinstance(part, TextPart)), "")
+    calls = tuple(CalledTool(call.id, call.name, call.input or "{}") for call in message.tool_calls)
+    return ModelMessage("assistant", text=text.strip(), reasoning=reasoning, tool_calls=calls)
+
+
+def tool_message(result: ToolResult) -> ModelMessage:
+    """Return a tool result as a model is told it; media is named, not sent."""
+    text = result.content
+    if result.data:
+        try:
+            base64.b64decode(result.data, validate=True)
+        except binascii.Error:
+            text = "[Image data could not be loaded]"
+        else:
+            text = "[Image/media content not supported by this model]"
+    return ModelMessage(
+        "tool",
+        text=text,
+        tool_call_id=result.tool_call_id,
+        tool_name=result.name,
+        is_error=result.is_error,
+    )
+
+
+def _unanswered(call: ToolCall) -> ModelMessage:
+    return ModelMessage(
+        "tool", text=INTERRUPTED, tool_call_id=call.id, tool_name=call.name, is_error=True
+    )

@@ -1,0 +1,390 @@
+"""One turn: a prompt in, steps of a model and its tools, and an end that is always stored.
+
+Above it is the lane, which owns the run and decides its outcome; below it the draft, the tools and
+the provider. :meth:`AgentTurn.play` goes up to the last step without its finish part: by then the
+outcome may still become *cancelled*. :meth:`AgentTurn.finish` writes the end that the outcome
+asks for, so that what is stored is well formed whatever happened (R9, R10).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Protocol
+
+import attrs
+import trio
+
+from crush_trio.agent.calls import mended, run_calls, tool_result
+from crush_trio.agent.draft import Draft
+from crush_trio.agent.gear import Gear, Workbench
+from crush_trio.agent.histories import History
+from crush_trio.agent.history import model_messages
+from crush_trio.agent.limits import LoopDetector
+from crush_trio.agent.usage import cost, estimate
+from crush_trio.errors import ProviderError, SessionNotFoundError, StoreError, error_text
+from crush_trio.ids import MessageID, RunID, SessionID, new_id
+from crush_trio.messages import (
+    STOP,
+    BinaryPart,
+    FinishReason,
+    Message,
+    Part,
+    Prompt,
+    Role,
+    Text,
+    TextPart,
+    ToolCall,
+    ToolResult,
+    ToolResultPart,
+)
+from crush_trio.providers.base import (
+    ModelRequest,
+    ReasoningDelta,
+    ReasoningEnd,
+    StreamEnd,
+    TextDelta,
+    ToolCallArgs,
+    ToolCallEnd,
+    ToolCallStart,
+    Usage,
+)
+from crush_trio.providers.retry import final_error, next_delay
+from crush_trio.store import Job
+from crush_trio.tools.base import ToolAnswer, ToolContext
+from crush_trio.wire.events import AgentEvent, Event
+from crush_trio.wire.runs import Outcome
+from crush_trio.wire.sessions import Session
+
+CANCELLED_RESULT = "Error: user cancelled assistant tool calling"
+"""Result of a call that a cancel left without one; clients recognise it (agent contract 1.17)."""
+
+FAILED_RESULT = "There was an error while executing the tool"
+"""Result of a call that a failure left without one (agent contract 1.17)."""
+
+
+class RunRecord(Protocol):
+    """What a turn reads of its run, and what it notes there."""
+
+    id: RunID
+    prompt: Prompt
+    outcome: Outcome | None
+    error: Exception | None
+    message_id: str
+    text: str
+
+
+@attrs.define(eq=False)
+class AgentTurn:
+    """The turn of one run. Implements the lane's ``Turn``."""
+
+    session_id: SessionID
+    bench: Workbench
+    _session: Session | None = attrs.field(default=None, init=False)
+    _history: History | None = attrs.field(default=None, init=False)
+    _said: bool = attrs.field(default=False, init=False)
+    _draft: Draft | None = attrs.field(default=None, init=False)
+    _gear: Gear | None = attrs.field(default=None, init=False)
+    _usage: Usage = attrs.field(factory=Usage, init=False)
+    _reason: FinishReason = attrs.field(default="unknown", init=False)
+    _broken: set[str] = attrs.field(factory=set[str], init=False)
+    _results: dict[str, ToolResult] = attrs.field(factory=dict[str, ToolResult], init=False)
+    _jobs: list[Job[None]] = attrs.field(factory=list[Job[None]], init=False)
+
+    # --- the lane's side ---------------------------------------------------------------
+
+    async def play(self, run: RunRecord) -> None:
+        """Answer the prompt, step by step, up to but without the last finish part.
+
+        Raises:
+            SessionNotFoundError: the session does not exist; nothing is stored.
+            CrushTrioError: whatever fails the run.
+        """
+        history = await self._open_session()
+        titled = any(message.role == "user" and message.text for message in history.messages)
+        self._say(run.prompt, history)
+        gear = self._gear = await self.bench.equip(run.prompt)
+        if not titled and run.prompt.text and self._session is not None:
+            self.bench.start_title(self._session, run.prompt, gear)
+        loops = LoopDetector()
+        while await self._step(run, gear, history):
+            if loops.looping((call, self._results[call.id]) for call in self._calls):
+                self._reason = "tool_use"
+                return
+            await self._close_step(history)
+
+    async def finish(self, run: RunRecord) -> None:
+        """Store how the turn ended, whatever it had come to. Called shielded, with a bound.
+
+        Raises:
+            StoreError: the end could not be stored (C2).
+        """
+        history = self._history or await self._open_session_if_there()
+        if history is None:
+            return
+        if not self._said:
+            self._say(run.prompt, history)
+        draft = self._draft or self._begin_draft(run, history)
+        draft.close_parts()
+        usage = self._post_usage() if run.outcome == "completed" else None
+        if usage is not None:
+            draft.finish(self._reason)
+        else:
+            self._answer_open_calls(draft, history, cancelled=run.outcome == "cancelled")
+            _finish_early(draft, run)
+        run.text = draft.text
+        history.replace(draft.message)
+        try:
+            await self._wait_stored()
+            await draft.wait_stored()
+            self._session = self._session if usage is None else await usage.wait()
+        except StoreError:
+            self.bench.histories.drop(self.session_id)  # what is kept is not what is stored
+            raise
+
+    def farewell(self, run: RunRecord) -> list[Event]:
+        """Return the event that tells of a normal end or of a failure; a cancel has none. Sync."""
+        match run.outcome:
+            case "completed":
+                title = "" if self._session is None else self._session.title
+                told = AgentEvent("agent_finished", session_id=self.session_id, session_title=title)
+            case "failed":
+                text = "" if run.error is None else error_text(run.error)
+                told = AgentEvent("error", text, run_id=run.id, session_id=self.session_id)
+            case _:
+                return []
+        return [Event("agent_event", "created", told)]
+
+    async def flush(self) -> None:
+        """Store and publish the text so far. Always a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        if self._draft is not None:
+            self._draft.flush()
+            with contextlib.suppress(StoreError):  # the run itself will fail of it
+                await self._draft.wait_stored()
+
+    # --- the prompt -----------------------------------------------------------------------
+
+    async def _open_session(self) -> History:
+        history = await self._open_session_if_there()
+        if history is None:
+            raise SessionNotFoundError
+        return history
+
+    async def _open_session_if_there(self) -> History | None:
+        self._session = await self.bench.store.session(self.session_id)
+        if self._session is not None:
+            self._history = await self.bench.histories.load(self.session_id)
+        return self._history
+
+    def _say(self, prompt: Prompt, history: History) -> None:
+        """Store a user message. Not a checkpoint; :meth:`_wait_stored` tells whether it worked."""
+        self._said = True
+        parts = (TextPart(Text(prompt.text)), *map(BinaryPart, prompt.attachments), STOP)
+        self._add(history, self._message("user", parts))
+
+    def _add(self, history: History, message: Message) -> None:
+        history.append(message)
+        self._jobs.append(self.bench.store.create_message(message))
+
+    def _message(self, role: Role, parts: tuple[Part, ...]) -> Message:
+        now = int(self.bench.now())
+        return Message(
+            MessageID(new_id()), self.session_id, role, parts, created_at=now, updated_at=now
+        )
+
+    async def _wait_stored(self) -> None:
+        """Wait for the messages that were added. Always a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self._jobs:
+            await self._jobs.pop(0).wait()
+
+    # --- one step --------------------------------------------------------------------------
+
+    async def _step(self, run: RunRecord, gear: Gear, history: History) -> bool:
+        """Play one step; return whether another one follows."""
+        for prompt in self.bench.fold(self.session_id):
+            self._say(prompt, history)
+        draft = self._begin_draft(run, history)
+        await self._wait_stored()
+        await draft.wait_stored()
+        end = await self._stream(gear, draft, history)
+        run.text = draft.text
+        self._reason = end.reason
+        if not draft.calls:
+            return False
+        history.replace(draft.message)
+        self._reason = "tool_use"
+        if await self._run_tools(gear, draft, history):
+            self._reason = "end_turn"
+            return False
+        return True
+
+    def _begin_draft(self, run: RunRecord, history: History) -> Draft:
+        """Create this step's assistant message. Not a checkpoint."""
+        now = int(self.bench.now())
+        model, provider = self.bench.model_names(run.prompt)
+        if self._gear is not None:
+            selected = self._gear.chosen.selected
+            model, provider = selected.model, selected.provider
+        message = Message(
+            MessageID(new_id()),
+            self.session_id,
+            "assistant",
+            model=model,
+            provider=provider,
+            created_at=now,
+            updated_at=now,
+        )
+        history.append(message)
+        self._usage = Usage()
+        self._broken.clear()
+        self._results.clear()
+        bench = self.bench
+        self._draft = Draft(bench.store, message, bench.settings, bench.now)
+        run.message_id, run.text = message.id, ""
+        return self._draft
+
+    async def _stream(self, gear: Gear, draft: Draft, history: History) -> StreamEnd:
+        """Let the model write the draft while it is kept stored, and retry as the contract says."""
+        request = self._request(gear, history)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(draft.keep_stored, name="draft")
+            end = await self._stream_with_retries(gear, draft, request)
+            nursery.cancel_scope.cancel("the model has ended")
+        if self._usage == Usage():
+            self._usage = estimate(list(request.messages), draft.size)
+        return end
+
+    async def _stream_with_retries(
+        self, gear: Gear, draft: Draft, request: ModelRequest
+    ) -> StreamEnd:
+        attempt = 0
+        while True:
+            try:
+                return await self._stream_once(gear, draft, request)
+            except ProviderError as error:
+                delay = next_delay(error, attempt)
+                if delay is None:
+                    raise final_error(error, attempt) from error
+            attempt += 1
+            draft.retract()
+            await trio.sleep(delay)
+
+    def _request(self, gear: Gear, history: History) -> ModelRequest:
+        session = self._session
+        conversation = model_messages(
+            history.messages,
+            history.memo,
+            summary_id="" if session is None else session.summary_message_id,
+            images=gear.chosen.model.supports_attachments,
+        )
+        return ModelRequest(
+            model=gear.model_id,
+            messages=[*gear.system, *conversation],
+            tools=gear.specs,
+            options=gear.options,
+            session_key=self.session_id,
+        )
+
+    async def _stream_once(self, gear: Gear, draft: Draft, request: ModelRequest) -> StreamEnd:
+        async with gear.provider.stream(request) as deltas:
+            async for delta in deltas:
+                match delta:
+                    case TextDelta(text):
+                        draft.end_reasoning()
+                        draft.add_text(text)
+                    case ReasoningDelta(text):
+                        draft.add_reasoning(text)
+                    case ReasoningEnd(signature):
+                        draft.end_reasoning(signature)
+                    case ToolCallStart(call_id, name):
+                        draft.end_reasoning()
+                        draft.start_call(call_id, name)
+                    case ToolCallArgs():
+                        pass
+                    case ToolCallEnd(call_id, name, arguments):
+                        self._take_call(draft, call_id, name, arguments)
+                    case Usage():
+                        self._usage = delta
+                    case StreamEnd():
+                        draft.end_reasoning()
+                        return delta
+        raise ProviderError(
+            "the stream ended early", title="Stream transport error", retryable=True
+        )
+
+    def _take_call(self, draft: Draft, call_id: str, name: str, arguments: str) -> None:
+        whole = mended(arguments)
+        if whole is None:
+            self._broken.add(call_id)
+        draft.end_call(call_id, name, "{}" if whole is None else whole)
+
+    # --- tools --------------------------------------------------------------------------------
+
+    @property
+    def _calls(self) -> tuple[ToolCall, ...]:
+        return () if self._draft is None else self._draft.calls
+
+    async def _run_tools(self, gear: Gear, draft: Draft, history: History) -> bool:
+        """Run the step's calls, each result stored as it comes; return whether to stop the turn."""
+        await draft.wait_stored()  # a call is seen before its result (S4)
+
+        def context(call: ToolCall) -> ToolContext:
+            return ToolContext(
+                self.session_id,
+                MessageID(draft.id),
+                call.id,
+                self.bench.surroundings,
+                supports_images=gear.chosen.model.supports_attachments,
+                model_name=gear.chosen.model.name,
+            )
+
+        async def answered(call: ToolCall, answer: ToolAnswer) -> None:
+            self._add_result(history, tool_result(call, answer))
+            await self._wait_stored()
+
+        return await run_calls(draft.calls, frozenset(self._broken), gear.tools, context, answered)
+
+    def _add_result(self, history: History, result: ToolResult) -> None:
+        self._results[result.tool_call_id] = result
+        self._add(history, self._message("tool", (ToolResultPart(result), STOP)))
+
+    def _answer_open_calls(self, draft: Draft, history: History, *, cancelled: bool) -> None:
+        """Give every call without a result one, in the calls' order (R9). Not a checkpoint."""
+        text = CANCELLED_RESULT if cancelled else FAILED_RESULT
+        for call in draft.calls:
+            if call.id not in self._results:
+                self._add_result(history, ToolResult(call.id, call.name, text, is_error=True))
+
+    # --- the end of a step -------------------------------------------------------------------------
+
+    async def _close_step(self, history: History) -> None:
+        """Store a step that another one follows: usage first, then its finish part."""
+        assert self._draft is not None
+        usage = self._post_usage()
+        self._draft.finish("tool_use")
+        history.replace(self._draft.message)
+        await self._draft.wait_stored()
+        self._session = await usage.wait()
+
+    def _post_usage(self) -> Job[Session]:
+        """Post the step's usage. Not a checkpoint."""
+        gear, usage = self._gear, self._usage
+        assert gear is not None
+        return self.bench.store.add_usage(
+            self.session_id,
+            prompt_tokens=usage.input + usage.cache_read,
+            completion_tokens=usage.output,
+            cost=cost(usage, gear.chosen.model, flat_rate=gear.flat_rate),
+        )
+
+
+def _finish_early(draft: Draft, run: RunRecord) -> None:
+    """Write the finish part of a turn that was cancelled or failed (agent contract 1.17)."""
+    if run.outcome == "cancelled":
+        draft.finish("canceled", "User canceled request")
+    elif isinstance(run.error, ProviderError):
+        draft.finish("error", run.error.title, str(run.error))
+    else:
+        details = "" if run.error is None else error_text(run.error)
+        draft.finish("error", "Provider Error", details)

@@ -1,0 +1,1 @@
+"""The commands' options and help texts. Nothing here is slow to import."""

@@ -1,0 +1,122 @@
+"""Stay with a run until it has settled, whatever happens to the connection.
+
+The event stream is opened before the prompt is sent, so that nothing is missed (S1). If the stream
+ends early, another one is opened and the state is read again. The prompt is posted again, with its
+run id (R16), only while the store does not have it: after a restart the server knows run ids no
+more, and a prompt that had begun must not begin twice.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from crush_trio.cli.answering import Answerer
+from crush_trio.cli.following import Follower
+from crush_trio.cli.output import Output
+from crush_trio.client import EventStream, SessionClient, WorkspaceClient
+from crush_trio.errors import ServerUnavailableError
+from crush_trio.ids import new_id
+from crush_trio.wire.events import PermissionNotification
+from crush_trio.wire.permissions import PermissionRequest
+from crush_trio.wire.runs import RunResult
+
+RETURN_TIMEOUT = 15.0
+"""Seconds that a lost server has to come back: longer than a restart takes."""
+
+RETRY_PAUSE = 0.25
+"""Seconds between two attempts to reach a lost server (wire contract 5.8)."""
+
+
+class RunJoin:
+    """One run and the connection to it."""
+
+    def __init__(
+        self,
+        workspace: WorkspaceClient,
+        session: SessionClient,
+        prompt: str,
+        output: Output,
+        answerer: Answerer,
+        known: frozenset[str] | None,
+    ) -> None:
+        self._workspace = workspace
+        self._session = session
+        self._prompt = prompt
+        self._output = output
+        self._answerer = answerer
+        self._run_id = new_id()
+        self._follower = Follower(session.id, self._run_id, prompt, output, known)
+        self._sent = False
+        self._interactive = False
+
+    def __repr__(self) -> str:
+        return f"<RunJoin {self._run_id} sent={self._sent}>"
+
+    async def follow(self, *, interactive: bool) -> RunResult:
+        """Send the prompt and wait until its run has settled.
+
+        Raises:
+            ResponseError: the prompt was not accepted.
+            ServerUnavailableError: the server is gone and did not come back in time.
+        """
+        self._interactive = interactive
+        deadline = trio.current_time() + RETURN_TIMEOUT
+        while True:
+            try:
+                async with self._workspace.events() as events:
+                    deadline = trio.current_time() + RETURN_TIMEOUT
+                    result = await self._attach(events)
+            except ServerUnavailableError:
+                if not self._sent or trio.current_time() > deadline:
+                    raise
+            else:
+                if result is not None:
+                    return result
+            await trio.sleep(RETRY_PAUSE)
+
+    async def _attach(self, events: EventStream) -> RunResult | None:
+        """Follow the run on one stream; return None if the stream ends before the run."""
+        result = await (self._catch_up() if self._sent else self._submit())
+        deadline_moved = False
+        del deadline_moved
+        while result is None:
+            await self._output.flush()
+            try:
+                event = await anext(events)
+            except StopAsyncIteration:
+                return None
+            self._take_permissions(event.payload)
+            result = self._follower.take(event)
+            if result is None and self._follower.missed:
+                self._follower.missed = False
+                result = await self._catch_up()
+        return result
+
+    def _take_permissions(self, payload: object) -> None:
+        match payload:
+            case PermissionRequest() if self._follower.asks(payload.session_id):
+                self._answerer.take(payload)
+            case PermissionNotification(tool_call_id, granted, denied) if granted or denied:
+                self._answerer.decided(tool_call_id)
+            case _:
+                pass
+
+    async def _submit(self) -> RunResult | None:
+        """Send the prompt, or join its run; return the result if it has settled already."""
+        self._sent = True
+        answer = await self._session.submit(
+            self._prompt,
+            run_id=self._run_id,
+            local_model=True,
+            interactive=self._interactive,
+        )
+        return answer if isinstance(answer, RunResult) else None
+
+    async def _catch_up(self) -> RunResult | None:
+        """Print what was missed; return the result if the run has settled meanwhile."""
+        mine = self._follower.take_stored(await self._session.messages())
+        if not mine:
+            return await self._submit()
+        if (await self._session.state()).is_busy:
+            return None
+        return self._follower.stored_result(mine)

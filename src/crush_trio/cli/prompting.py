@@ -1,0 +1,159 @@
+"""What ``crush-trio run`` does: one prompt, from attaching to the server to the exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import attrs
+import click
+import msgspec
+import trio
+
+from crush_trio.addresses import Address, default_address
+from crush_trio.cli.answering import Answerer
+from crush_trio.cli.attaching import open_attached
+from crush_trio.cli.exits import ExitCode
+from crush_trio.cli.finding import find_last_session, find_session
+from crush_trio.cli.interrupts import Interrupts
+from crush_trio.cli.joining import RunJoin
+from crush_trio.cli.output import Output
+from crush_trio.cli.terminal import Terminal
+from crush_trio.cli.weights import pull_missing
+from crush_trio.client import SessionClient, WorkspaceClient
+from crush_trio.errors import BadRequestError
+from crush_trio.wire.runs import AgentInfo, RunResult
+
+TITLE = "New Session"
+"""The title of a new session until the server has made a better one (wire contract 6.12)."""
+
+
+@attrs.frozen
+class Request:
+    """What the command line asked for; the attributes are the options of ``run``."""
+
+    prompt: str
+    cwd: str
+    host: Address | None = None
+    session: str | None = None
+    continue_last: bool = False
+    model: str | None = None
+    yolo: bool = False
+    interactive: bool = False
+    as_json: bool = False
+
+
+async def run_prompt(request: Request, output: Output) -> ExitCode:
+    """Send the prompt, print the answer as it comes, and return the exit code."""
+    result: RunResult | None = None
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            interrupts = Interrupts(nursery.cancel_scope, output)
+            nursery.start_soon(interrupts.heed, signals)
+            async with _open_workspace(request) as workspace:
+                result = await prompt_workspace(workspace, request, output, interrupts)
+            nursery.cancel_scope.cancel("done")
+    return await _report(request, output, result, interrupted=interrupts.count > 0)
+
+
+@asynccontextmanager
+async def _open_workspace(request: Request) -> AsyncGenerator[WorkspaceClient]:
+    async with open_attached(request.host) as client:
+        env = [f"{key}={value}" for key, value in os.environ.items()]
+        # No goodbye: it would end other clients' runs whose clients have gone, and the title task.
+        opened = client.open_workspace(request.cwd, yolo=request.yolo, env=env, linger=True)
+        async with opened as workspace:
+            yield workspace
+
+
+async def prompt_workspace(
+    workspace: WorkspaceClient, request: Request, output: Output, interrupts: Interrupts
+) -> RunResult:
+    """Send the prompt in an open workspace and follow its run to the end.
+
+    Raises:
+        BadRequestError: the session or the model is not there.
+        ResponseError: the prompt was not accepted.
+        ServerUnavailableError: the server went away and did not come back.
+    """
+    agent = await workspace.agent()
+    if request.model is not None:
+        check_model(request.model, agent)
+    if not agent.is_ready:
+        await _prepare_embedded(workspace, request, output)
+    session, known = await _choose_session(workspace, request)
+    async with trio.open_nursery() as nursery:
+        terminal = Terminal(output) if request.interactive else None
+        answerer = Answerer(
+            workspace, nursery, output, terminal=terminal, allow_all=request.yolo
+        )
+        join = RunJoin(workspace, session, request.prompt, output, answerer, known)
+        interrupts.on_first = partial(_cancel, session, output, nursery)
+        result = await join.follow(interactive=request.interactive)
+        nursery.cancel_scope.cancel("done")
+    return result
+
+
+def check_model(name: str, agent: AgentInfo) -> None:
+    """Make sure that the selected large model is the one that was asked for.
+
+    ``--model`` cannot choose a model yet: it only insists on one.
+
+    Raises:
+        BadRequestError: it is another one, or none.
+    """
+    chosen = agent.model_cfg
+    if name in {chosen.model, f"{chosen.provider}/{chosen.model}"} and chosen.model:
+        return
+    actual = f"it is {chosen.provider}/{chosen.model}" if chosen.model else "none is selected"
+    raise BadRequestError(
+        f"model {name!r} is not the selected one: {actual}; set models.large in crush.json"
+    )
+
+
+async def _prepare_embedded(
+    workspace: WorkspaceClient, request: Request, output: Output
+) -> None:
+    """Say that the embedded model answers, and fetch it if this machine is the server's."""
+    output.note("no model is set up: the small embedded model answers")
+    if (request.host or default_address()).network == "unix":
+        async with workspace.events():  # keeps the workspace open, however long it takes
+            await pull_missing()
+
+
+async def _choose_session(
+    workspace: WorkspaceClient, request: Request
+) -> tuple[SessionClient, frozenset[str] | None]:
+    """Return the session, and the ids of the user messages that it has; None if it is new."""
+    if request.session is not None:
+        chosen = await find_session(workspace, request.session)
+    elif request.continue_last:
+        chosen = await find_last_session(workspace)
+    else:
+        return await workspace.create_session(TITLE), None
+    session = workspace.session(chosen.id)
+    return session, frozenset(message.id for message in await session.messages())
+
+
+def _cancel(session: SessionClient, output: Output, nursery: trio.Nursery) -> None:
+    """Begin to cancel the session's runs. Not a checkpoint."""
+    output.note("cancelling; Ctrl-C again leaves at once")
+    nursery.start_soon(session.cancel)
+
+
+async def _report(
+    request: Request, output: Output, result: RunResult | None, *, interrupted: bool
+) -> ExitCode:
+    output.end_line()
+    if result is not None and request.as_json:
+        output.print_line(msgspec.json.encode(result).decode())
+    await output.flush()
+    if result is None:
+        return ExitCode.INTERRUPTED
+    if result.outcome == "failed":
+        click.echo(f"Error: {result.error or 'the run failed'}", err=True)
+        return ExitCode.FAILED
+    return ExitCode.INTERRUPTED if interrupted and result.cancelled else ExitCode.OK

@@ -1,0 +1,136 @@
+"""One workspace, from the client's side."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from crush_trio.client.events import EventStream
+from crush_trio.client.session import SessionClient
+from crush_trio.client.transport import Transport, segment
+from crush_trio.ids import ClientID, SessionID
+from crush_trio.wire.config import Config
+from crush_trio.wire.messages import WireMessage
+from crush_trio.wire.permissions import (
+    GrantAction,
+    PermissionGrant,
+    PermissionRequest,
+    Resolved,
+    Skip,
+)
+from crush_trio.wire.runs import AgentInfo, AgentInit
+from crush_trio.wire.sessions import CurrentSession, Session
+from crush_trio.wire.workspaces import Workspace
+
+
+class WorkspaceClient:
+    """An open workspace. Use ``Client.open_workspace``.
+
+    Every method raises :class:`~crush_trio.errors.ResponseError` when the server refuses, with
+    status 404 once the workspace is gone, and
+    :class:`~crush_trio.errors.ServerUnavailableError` when it does not answer.
+
+    Attributes:
+        info: The workspace as it was when it was opened; :meth:`get` has the present state.
+    """
+
+    def __init__(self, transport: Transport, client_id: ClientID, info: Workspace) -> None:
+        self.info = info
+        self._transport = transport
+        self._client = {"client_id": client_id}
+        self._path = f"/workspaces/{segment(info.id)}"
+
+    def __repr__(self) -> str:
+        return f"<WorkspaceClient {self.info.id} {self.info.path}>"
+
+    @property
+    def id(self) -> str:
+        """The workspace's id."""
+        return self.info.id
+
+    async def get(self) -> Workspace:
+        """Return the workspace with its present configuration."""
+        return (await self._transport.call("GET", self._path)).decode(Workspace)
+
+    async def config(self) -> Config:
+        """Return the present configuration."""
+        return (await self._transport.call("GET", f"{self._path}/config")).decode(Config)
+
+    async def release(self) -> None:
+        """Give up this client's claim, as the last client's goodbye if it is the last (W2)."""
+        await self._transport.call("DELETE", self._path, query=self._client)
+
+    @asynccontextmanager
+    async def events(self) -> AsyncGenerator[EventStream]:
+        """Subscribe; the block is entered once nothing can be missed any more (S1).
+
+        While the block lasts it keeps the workspace open. Synopsis::
+
+            async with workspace.events() as events:
+                async for event in events:
+                    ...
+        """
+        async with self._transport.stream(f"{self._path}/events", self._client) as chunks:
+            yield EventStream(chunks)
+
+    async def select_session(self, session_id: str) -> None:
+        """Tell the server which session this client shows; empty for none. Needs an open stream."""
+        body = CurrentSession(session_id)
+        await self._transport.call(
+            "POST", f"{self._path}/current-session", body=body, query=self._client
+        )
+
+    # --- sessions ------------------------------------------------------------------------
+
+    def session(self, session_id: str) -> SessionClient:
+        """Return a client for one session. Asks nothing."""
+        return SessionClient(self._transport, self._path, SessionID(session_id))
+
+    async def sessions(self) -> list[Session]:
+        """Return the sessions without their children, the last used first."""
+        answer = await self._transport.call("GET", f"{self._path}/sessions")
+        return answer.decode_list(Session)
+
+    async def create_session(self, title: str) -> SessionClient:
+        """Create a session and return a client for it."""
+        answer = await self._transport.call(
+            "POST", f"{self._path}/sessions", body=Session(title=title)
+        )
+        return self.session(answer.decode(Session).id)
+
+    async def user_messages(self) -> list[WireMessage]:
+        """Return what users said in all sessions, newest first."""
+        answer = await self._transport.call("GET", f"{self._path}/messages/user")
+        return answer.decode_list(WireMessage)
+
+    # --- the agent -----------------------------------------------------------------------
+
+    async def agent(self) -> AgentInfo:
+        """Return the agent's state and model; ``is_ready`` is false where no model is set up."""
+        return (await self._transport.call("GET", f"{self._path}/agent")).decode(AgentInfo)
+
+    async def init_agent(self, *, interactive: bool) -> None:
+        """Build the agent anew. Runs in flight keep theirs."""
+        body = AgentInit(interactive)
+        await self._transport.call("POST", f"{self._path}/agent/init", body=body)
+
+    async def update_agent(self) -> None:
+        """Let the agent read the configuration again. Runs in flight keep theirs."""
+        await self._transport.call("POST", f"{self._path}/agent/update")
+
+    # --- permissions -----------------------------------------------------------------------
+
+    async def grant(self, request: PermissionRequest, action: GrantAction) -> bool:
+        """Answer a permission request; return whether this answer counted (D1)."""
+        body = PermissionGrant(request, action)
+        answer = await self._transport.call("POST", f"{self._path}/permissions/grant", body=body)
+        return answer.decode(Resolved).resolved
+
+    async def skips_permissions(self) -> bool:
+        """Return whether the workspace grants everything unasked."""
+        answer = await self._transport.call("GET", f"{self._path}/permissions/skip")
+        return answer.decode(Skip).skip
+
+    async def skip_permissions(self, *, skip: bool) -> None:
+        """Let the workspace grant everything unasked from now on, for everybody, or no more."""
+        await self._transport.call("POST", f"{self._path}/permissions/skip", body=Skip(skip))

@@ -1,0 +1,104 @@
+"""Where a provider is and what it must be shown: the values of its templates, at the time of use.
+
+An endpoint holds secrets, so its ``repr`` hides them (A2). Templates are kept in the configuration
+and expanded for each use, which is also the moment when a failing one is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from crush_trio.config.expand import expand
+from crush_trio.errors import ConfigError
+from crush_trio.wire.config import ProviderConfig
+
+RUNNABLE = frozenset(
+    {
+        "openai",
+        "openai-compat",
+        "openrouter",
+        "vercel",
+        "litellm",
+        "llamacpp",
+        "lmstudio",
+        "ollama",
+    }
+)
+"""Provider types whose models can be used now; others stay in the configuration."""
+
+
+def _location(url: str) -> str:
+    """Return a URL's text without user, password, query and fragment, which may be secrets."""
+    try:
+        parts = urlsplit(url)
+        return repr(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+    except ValueError:
+        return "'...'"
+
+
+@attrs.frozen
+class Endpoint:
+    """How to reach a provider. All values are expanded; treat as immutable.
+
+    Attributes:
+        extra_body: Merged into every request's body; what a call sets itself goes over it.
+        system_prompt_prefix: An extra system message in front of all others, or empty.
+        flat_rate: Whether use costs nothing.
+    """
+
+    provider_id: str
+    type: str
+    base_url: str = attrs.field(repr=_location)
+    api_key: str = attrs.field(default="", repr=False)
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    extra_body: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False)
+    system_prompt_prefix: str = attrs.field(default="", repr=False)
+    flat_rate: bool = False
+
+
+def expand_endpoint(provider: ProviderConfig, env: Mapping[str, str]) -> Endpoint:
+    """Return a provider's endpoint with its templates expanded.
+
+    A header that expands to nothing is left out; an empty key is allowed, for local servers.
+
+    Args:
+        provider: The entry, with its id filled in.
+        env: The program's own view of the environment.
+
+    Raises:
+        ConfigError: the type cannot be used yet, or a template fails; no value is shown.
+    """
+    where = f"provider {provider.id!r}"
+    if provider.type not in RUNNABLE:
+        known = ", ".join(sorted(RUNNABLE))
+        raise ConfigError(
+            f"{where}: type {provider.type!r} is not supported yet; these are: {known}"
+        )
+    base_url = _expand(f"{where}: base_url", provider.base_url, env)
+    if not base_url:
+        raise ConfigError(f"{where}: base_url {provider.base_url!r} expands to nothing")
+    headers = {
+        name: _expand(f"{where}: header {name!r}", template, env)
+        for name, template in (provider.extra_headers or {}).items()
+    }
+    return Endpoint(
+        provider_id=provider.id,
+        type=provider.type,
+        base_url=base_url,
+        api_key=_expand(f"{where}: api_key", provider.api_key, env),
+        headers={name: value for name, value in headers.items() if value},
+        extra_body=dict(provider.extra_body or {}),
+        system_prompt_prefix=provider.system_prompt_prefix,
+        flat_rate=provider.flat_rate,
+    )
+
+
+def _expand(what: str, template: str, env: Mapping[str, str]) -> str:
+    try:
+        return expand(template, env)
+    except ConfigError as error:
+        raise ConfigError(f"{what}: {error}") from None

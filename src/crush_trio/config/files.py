@@ -1,0 +1,136 @@
+"""Reading configuration files: which there are, whose they are, and what is wrong with one.
+
+Every error names the file. A file that a project brings along counts only if it belongs to the
+owner of the working directory, since anybody may put files above it (agent contract 3.1).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import msgspec
+
+from crush_trio.config.paths import Project, global_config_dir, global_data_dir
+from crush_trio.errors import ConfigError
+from crush_trio.wire.config import Config
+
+FILE_NAME = "crush.json"
+"""Name of a configuration file; in a project also with a dot in front of it."""
+
+_OPAQUE = frozenset({"extra_body", "provider_options", "init_options"})
+"""Keys whose values are passed on as they are, ``null`` included."""
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Source:
+    """A place where a configuration file may be, and who must own it if that matters."""
+
+    path: Path
+    owner: int | None = None
+
+
+def sources(project: Project, env: Mapping[str, str]) -> list[Source]:
+    """Return the files to merge, lowest priority first (agent contract 3.1, rows 2, 4 and 5)."""
+    found = [
+        Source(global_config_dir(env) / FILE_NAME),
+        Source(global_data_dir(env) / FILE_NAME),
+    ]
+    taken = {source.path for source in found}  # a project may contain the global directories
+    names = (FILE_NAME, f".{FILE_NAME}")
+    paths = [place / name for place in reversed(project.upwards) for name in names]
+    return found + [Source(path, project.owner) for path in paths if path not in taken]
+
+
+def read(source: Source) -> dict[str, Any]:
+    """Return the document in a file; nothing if it is absent, empty or somebody else's.
+
+    Raises:
+        ConfigError: the file cannot be read, is not JSON or does not fit the configuration.
+    """
+    raw = _read_bytes(source)
+    if not raw.strip():
+        return {}
+    try:
+        document = msgspec.json.decode(raw)
+        decode(document)
+    except RecursionError:
+        raise ConfigError(f"{source.path}: nested too deeply") from None
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source.path}: {explain(error)}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source.path}: not valid JSON: {_place(error, raw)}") from error
+    return document or {}
+
+
+def decode(document: Any) -> Config:
+    """Return a JSON document as a configuration; ``null`` counts as absent.
+
+    Raises:
+        msgspec.ValidationError: a value has the wrong type.
+    """
+    return msgspec.convert({} if document is None else _without_nulls(document), Config)
+
+
+def explain(error: msgspec.ValidationError) -> str:
+    """Return a validation error as ``key.path: what is wrong``."""
+    what, _, where = str(error).partition(" - at ")
+    path = where.strip("`").removeprefix("$").lstrip(".")
+    return f"{path}: {what[:1].lower()}{what[1:]}" if path else what[:1].lower() + what[1:]
+
+
+def _read_bytes(source: Source) -> bytes:
+    """Read a regular file of the right owner, judged by what was opened and not by its name."""
+    try:
+        # Non-blocking, since somebody may have put a pipe there.
+        descriptor = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            return _read_checked(descriptor, source)
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+    except OSError as error:
+        raise ConfigError(f"{source.path}: cannot be read: {error.strerror}") from error
+
+
+def _read_checked(descriptor: int, source: Source) -> bytes:
+    found = os.fstat(descriptor)
+    if source.owner is not None and found.st_uid != source.owner:
+        _log.warning("ignored %s: it belongs to another user", source.path)
+        return b""
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(f"{source.path}: not a regular file")
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read()
+
+
+def _place(error: Exception, raw: bytes) -> str:
+    """Return a syntax error with its line instead of its byte."""
+    text = str(error).removeprefix("JSON is malformed: ")
+    if found := re.search(r" \(byte (\d+)\)$", text):
+        line = raw.count(b"\n", 0, int(found[1])) + 1
+        return f"{text[: found.start()]} in line {line}"
+    return text[:1].lower() + text[1:]
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return a document without members that are ``null``, which Go takes for absent."""
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        return {
+            key: member if key in _OPAQUE else _without_nulls(member)
+            for key, member in members.items()
+            if member is not None
+        }
+    if isinstance(value, list):
+        return [_without_nulls(element) for element in cast("list[Any]", value)]
+    return value

@@ -1,0 +1,128 @@
+"""The permission gate of a workspace: a tool asks, people answer, the first answer wins.
+
+Above it are the tools that ask and the routes that answer; below it only the hub. One request is
+open at a time, because a terminal client shows one dialog at a time (wire contract 9.1). An ask
+that is cancelled is withdrawn on every client (D3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import attrs
+import trio
+
+from crush_trio.ids import new_id
+from crush_trio.wire.events import Event, PermissionNotification
+from crush_trio.wire.permissions import GrantAction, PermissionRequest
+
+
+@attrs.define(eq=False)
+class _Ask:
+    """A request that waits for its answer."""
+
+    request: PermissionRequest
+    answered: trio.Event = attrs.field(factory=trio.Event)
+    granted: bool = False
+
+
+class Permissions:
+    """Who may do what in one workspace.
+
+    Args:
+        publish: Sync; given each event in order.
+        allowed_tools: Names (``tool`` or ``tool:action``) that need no prompt.
+        skip: Grant everything unasked.
+        working_dir: What a request's ``.`` means.
+    """
+
+    def __init__(
+        self,
+        publish: Callable[[Event], None],
+        *,
+        allowed_tools: Collection[str] = (),
+        skip: bool = False,
+        working_dir: str = "",
+    ) -> None:
+        self.skip = skip
+        self._publish = publish
+        self._allowed = frozenset(allowed_tools)
+        self._working_dir = working_dir
+        self._turnstile = trio.StrictFIFOLock()
+        self._open: dict[str, _Ask] = {}
+        self._granted: set[tuple[str, str, str, str]] = set()
+
+    async def ask(
+        self,
+        *,
+        session_id: str,
+        tool_call_id: str,
+        tool_name: str,
+        action: str,
+        description: str,
+        params: Any,
+        path: str,
+    ) -> bool:
+        """Wait until somebody grants or denies; return whether it was granted.
+
+        Returns at once, with a checkpoint and without an event, for what is allowed unasked. A
+        cancel withdraws the request and publishes a denied notification (D3).
+        """
+        if self.skip or not self._allowed.isdisjoint({tool_name, f"{tool_name}:{action}"}):
+            await trio.lowlevel.checkpoint()
+            return True
+        async with self._turnstile:
+            place = self._normalise(path)
+            key = (session_id, tool_name, action, place)
+            self._notify(tool_call_id, granted=False, denied=False)
+            if key in self._granted:
+                self._notify(tool_call_id, granted=True, denied=False)
+                return True
+            request = PermissionRequest(
+                new_id(), session_id, tool_call_id, tool_name, description, action, params, place
+            )
+            return await self._wait_answer(_Ask(request))
+
+    async def _wait_answer(self, ask: _Ask) -> bool:
+        self._open[ask.request.id] = ask
+        self._publish(Event("permission_request", "created", ask.request))
+        try:
+            await ask.answered.wait()
+        finally:
+            if self._open.pop(ask.request.id, None) is not None:  # nobody answered: withdrawn
+                self._notify(ask.request.tool_call_id, granted=False, denied=True)
+        return ask.granted
+
+    def answer(self, request_id: str, action: GrantAction) -> bool:
+        """Decide an open request; return whether this call decided it (D1). Not a checkpoint."""
+        ask = self._open.pop(request_id, None)
+        if ask is None:
+            return False
+        request = ask.request
+        ask.granted = action != "deny"
+        if action == "allow_session":
+            self._granted.add((request.session_id, request.tool_name, request.action, request.path))
+        self._notify(request.tool_call_id, granted=ask.granted, denied=not ask.granted)
+        ask.answered.set()
+        return True
+
+    def open_events(self) -> list[Event]:
+        """Return what a new stream must be told of the open request (D2). Not a checkpoint."""
+        found: list[Event] = []
+        for ask in self._open.values():
+            asked = PermissionNotification(ask.request.tool_call_id, granted=False, denied=False)
+            found.append(Event("permission_notification", "created", asked))
+            found.append(Event("permission_request", "created", ask.request))
+        return found
+
+    def _notify(self, tool_call_id: str, *, granted: bool, denied: bool) -> None:
+        notification = PermissionNotification(tool_call_id, granted, denied)
+        self._publish(Event("permission_notification", "created", notification))
+
+    def _normalise(self, path: str) -> str:
+        """Return the directory that a grant is remembered for (wire contract 9.1, step 7)."""
+        if path == ".":
+            return self._working_dir
+        return str(Path(path).parent) if Path(path).is_file() else path

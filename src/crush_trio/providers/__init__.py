@@ -1,0 +1,1 @@
+"""Providers: the only importer of model SDKs. See ``base`` for the seam."""

@@ -1,0 +1,113 @@
+"""Reading request bodies: JSON into typed structs, as forgiving as Go's decoder (wire contract 2.1)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+from quart import request
+
+from crush_trio.errors import BadRequestError
+
+T = TypeVar("T")
+
+
+async def read_body(type_: type[T]) -> T:
+    """Wait for the body of the present request and return it as ``type_``.
+
+    The content type is not looked at.
+
+    Raises:
+        BadRequestError: the body is not JSON, or a field has the wrong type; the message names it.
+    """
+    data = await request.get_data(cache=False, as_text=False, parse_form_data=False)
+    return decode_body(data, type_)
+
+
+def decode_body(data: bytes, type_: type[T]) -> T:
+    """Return the first JSON value of ``data`` as ``type_``; ``null`` means the default, everywhere.
+
+    Raises:
+        BadRequestError: as for :func:`read_body`.
+    """
+    try:
+        return _decode(data, type_)
+    except msgspec.ValidationError as error:
+        raise _refusal(*_explain(str(error))) from error
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise _refusal("body", _malformed(data, error)) from error
+
+
+def _decode(data: bytes, type_: type[T]) -> T:
+    try:
+        return msgspec.json.decode(data, type=type_)
+    except msgspec.ValidationError as error:
+        if "got `null`" not in str(error):
+            raise
+        value = _without_nulls(msgspec.json.decode(data), inspect.type_info(type_))
+        return msgspec.convert(value, type_)
+    except msgspec.DecodeError:
+        first = _first_value(data)
+        if len(first) == len(data):
+            raise
+        return _decode(first, type_)
+
+
+def _first_value(data: bytes) -> bytes:
+    """Return ``data`` up to the end of its first JSON value."""
+    text = data.decode()
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    _, end = json.JSONDecoder().raw_decode(text, start)
+    return text[:end].encode()
+
+
+def _without_nulls(value: Any, type_: inspect.Type) -> Any:
+    """Return ``value`` without its nulls, but for those that ``type_`` has a use for."""
+    match type_:
+        case inspect.StructType() if value is None:
+            return {}
+        case inspect.StructType() if isinstance(value, dict):
+            types = {field.encode_name: field.type for field in type_.fields}
+            return {
+                name: _without_nulls(item, types[name]) if name in types else item
+                for name, item in value.items()
+                if item is not None or (name in types and _takes_null(types[name]))
+            }
+        case inspect.UnionType():
+            for member in type_.types:
+                value = _without_nulls(value, member) if value is not None else None
+            return value
+        case inspect.VarTupleType() | inspect.ListType() if isinstance(value, list):
+            return [_without_nulls(item, type_.item_type) for item in value]
+        case inspect.DictType() if isinstance(value, dict):
+            return {name: _without_nulls(item, type_.value_type) for name, item in value.items()}
+        case _:
+            return value
+
+
+def _takes_null(type_: inspect.Type) -> bool:
+    if isinstance(type_, inspect.UnionType):
+        return any(_takes_null(member) for member in type_.types)
+    return isinstance(type_, inspect.NoneType | inspect.AnyType)
+
+
+def _explain(message: str) -> tuple[str, str]:
+    """Return the field and the reason of a message such as ``Expected `str` - at `$.prompt```."""
+    reason, _, place = message.partition(" - at `$")
+    field = place.rstrip("`").lstrip(".") or "body"
+    return field, reason
+
+
+def _malformed(data: bytes, error: Exception) -> str:
+    if not data.strip():
+        return "it is empty"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return f"it is not JSON: {error}"
+
+
+def _refusal(field: str, reason: str) -> BadRequestError:
+    reason = reason[:1].lower() + reason[1:].replace("`", "")
+    return BadRequestError(f"failed to decode request: {field}: {reason}")

@@ -1,0 +1,22 @@
+"""The framework's settings, where its own defaults would break a promise."""
+
+from __future__ import annotations
+
+from quart_trio import QuartTrio
+
+from crush_trio.server.keepalive import KeepAliveFix
+from crush_trio.server.paths import CleanPaths
+from crush_trio.settings import Settings
+
+
+def configure(app: QuartTrio, settings: Settings) -> None:
+    """Set up ``app``. To be called before its routes are added."""
+    app.config.update(
+        RESPONSE_TIMEOUT=None,  # 60 s would cut event streams and open prompts
+        BODY_TIMEOUT=settings.body_timeout,
+        MAX_CONTENT_LENGTH=settings.body_bytes,
+        PROVIDE_AUTOMATIC_OPTIONS=False,  # OPTIONS is a wrong method (wire contract 1.3)
+        PROPAGATE_EXCEPTIONS=False,
+    )
+    app.url_map.merge_slashes = False  # CleanPaths redirects, with the contract's status
+    app.asgi_app = KeepAliveFix(CleanPaths(app.asgi_app))

@@ -1,0 +1,19 @@
+"""What all connections of one server share."""
+
+from __future__ import annotations
+
+from hypercorn.trio.worker_context import WorkerContext
+
+from crush_trio.server.guard.deadlines import SendDeadlines
+
+
+class ServerContext(WorkerContext):
+    """Hypercorn's context, with the deadlines of writes.
+
+    ``terminated`` is hypercorn's event: once it is set, idle connections close and no connection
+    takes another request.
+    """
+
+    def __init__(self, send_deadline: float) -> None:
+        super().__init__(max_requests=None)
+        self.deadlines = SendDeadlines(send_deadline)

@@ -1,0 +1,101 @@
+"""Serving an ASGI application at an address, until it is told to stop. Knows no route.
+
+Hypercorn's own ``serve`` is not used, only its connections (through :mod:`.guard`). It goes on
+accepting until its shutdown trigger returns, so runs would be settled while new clients still get
+in, and its connections can be replaced only by patching it. What remains of it is the nursery
+below. Rejected: closing its listeners behind its back (Trio's accept loop then fails), and a flag
+that refuses requests (the address stays taken, while clients wait for it to become free).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.typing import AppWrapper, ASGIFramework, LifespanState
+
+from crush_trio.addresses import Address
+from crush_trio.server.bind import open_listener
+from crush_trio.server.guard import GuardedTCPServer, ServerContext
+from crush_trio.settings import Settings
+
+
+async def serve(
+    app: ASGIFramework,
+    address: Address,
+    *,
+    settings: Settings,
+    stop: trio.Event,
+    shutdown: Callable[[], Awaitable[None]],
+    task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve ``app`` until ``stop`` is set, then shut down in two phases.
+
+    With ``nursery.start``, returns the address that was bound: port 0 is replaced by the real one.
+    Once ``stop`` is set, in this order:
+
+    1. The socket file goes and the listener is closed: nobody new gets in, and another server may
+       take the address. Readers that do not read have ``settings.send_deadline`` from here on.
+    2. ``shutdown`` is awaited: it settles the runs and ends the event streams. Requests on
+       connections that are open already still reach ``app``.
+    3. Connections close as soon as they are idle; after ``settings.drain_timeout`` they are cut.
+
+    Raises:
+        AddressInUseError: somebody listens at ``address`` already.
+        ConfigError: listening there is not possible or not safe.
+    """
+    wrapped, config = ASGIWrapper(app), _config(settings)
+    context = ServerContext(settings.send_deadline)
+    async with _open_lifespan(wrapped, config) as state, trio.open_nursery() as connections:
+
+        async def converse(stream: trio.SocketStream) -> None:
+            await GuardedTCPServer(wrapped, config, context, state, stream).run()
+
+        try:
+            async with open_listener(address) as (listener, bound), trio.open_nursery() as nursery:
+                accept = partial(trio.serve_listeners, handler_nursery=connections)
+                nursery.start_soon(accept, converse, [listener])
+                task_status.started(bound)
+                await stop.wait()
+                nursery.cancel_scope.cancel("the server stops")
+            context.deadlines.begin_closing()
+            await shutdown()
+            await context.terminated.set()
+        except BaseException:
+            context.deadlines.expire_at(trio.current_time())  # shielded writes would hold this up
+            raise
+        end = trio.current_time() + settings.drain_timeout
+        context.deadlines.expire_at(end)
+        connections.cancel_scope.deadline = end
+
+
+def _config(settings: Settings) -> Config:
+    """Return hypercorn's settings, where its own would break a promise."""
+    config = Config()
+    config.accesslog = None
+    config.errorlog = logging.getLogger("crush_trio.server.hypercorn")
+    config.include_server_header = False
+    config.keep_alive_timeout = settings.keep_alive_timeout
+    config.keep_alive_max_requests = 2**31  # at its limit, event streams on HTTP/2 fall silent
+    config.read_timeout = None  # it would count while a stream is being read
+    config.h2_max_concurrent_streams = 500  # the priority tree takes 999
+    return config
+
+
+@asynccontextmanager
+async def _open_lifespan(app: AppWrapper, config: Config) -> AsyncGenerator[LifespanState]:
+    """Run the application's start-up and shut-down hooks around the block."""
+    state: LifespanState = {}
+    lifespan = Lifespan(app, config, state)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        yield state
+        await lifespan.wait_for_shutdown()
+        nursery.cancel_scope.cancel("the application has shut down")

@@ -1,0 +1,49 @@
+"""The agent of a workspace and its sessions' busy state (R-35, R-37 to R-39)."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, request
+
+from crush_trio.errors import BadRequestError
+from crush_trio.ids import SessionID
+from crush_trio.server.body import read_body
+from crush_trio.server.problems import answer, empty
+from crush_trio.wire.runs import AgentInit, AgentSession
+from crush_trio.workspaces import WorkspaceHost
+
+
+def blueprint(host: WorkspaceHost) -> Blueprint:
+    """Return the routes of the agent."""
+    routes = Blueprint("agent", __name__, url_prefix="/v1/workspaces/<workspace_id>/agent")
+
+    @routes.get("")
+    async def info(workspace_id: str) -> Response:
+        return answer(host.get(workspace_id).agent_info())
+
+    @routes.post("/init")
+    async def init(workspace_id: str) -> Response:
+        """Build the agent anew; the body is read only if a length announces one (R-37)."""
+        wanted = await read_body(AgentInit) if request.content_length else AgentInit()
+        workspace = host.get(workspace_id)
+        workspace.reload()
+        if not workspace.config.is_configured:
+            raise BadRequestError("coder agent configuration is missing")
+        workspace.init_agent(interactive=wanted.interactive)
+        return empty()
+
+    @routes.post("/update")
+    async def update(workspace_id: str) -> Response:
+        workspace = host.get(workspace_id)
+        if not workspace.agent.ready:
+            raise BadRequestError("agent configuration is missing")
+        workspace.reload()
+        return empty()
+
+    @routes.get("/sessions/<session_id>")
+    async def session(workspace_id: str, session_id: str) -> Response:
+        workspace = host.get(workspace_id)
+        found = await workspace.session(SessionID(session_id))
+        busy = workspace.data.busy(SessionID(session_id))
+        return answer(AgentSession(found.id, title=found.title, is_busy=busy))
+
+    return routes

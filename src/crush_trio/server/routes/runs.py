@@ -1,0 +1,120 @@
+"""Prompts, cancels and the queue (R-36, R-40 to R-43).
+
+A handler submits and then only waits: when its client leaves, the wait is cancelled and not the
+run (R2). When the run is cancelled, every handler that waits for it answers 200 (R4).
+"""
+
+from __future__ import annotations
+
+import msgspec
+import trio
+from quart import Blueprint, Response, request
+
+from crush_trio.ids import RunID, SessionID
+from crush_trio.messages import Binary, Prompt
+from crush_trio.runs import Ending, Run
+from crush_trio.server.answering import Answering, answering, parse_prefer
+from crush_trio.server.body import read_body
+from crush_trio.server.problems import answer, empty
+from crush_trio.wire.runs import AgentMessage, RunAccepted, RunResult
+from crush_trio.wire.workspaces import ErrorBody
+from crush_trio.workspaces import Workspace, WorkspaceHost
+
+
+def prompt_of(wanted: AgentMessage, workspace: Workspace) -> Prompt:
+    """Return what a caller sent as a prompt."""
+    return Prompt(
+        wanted.prompt,
+        tuple(
+            Binary(attachment.file_path, attachment.mime_type, attachment.content)
+            for attachment in wanted.attachments or ()
+        ),
+        local_model=wanted.local_model,
+        interactive=workspace.is_interactive(wanted.interactive, has_run_id=bool(wanted.run_id)),
+    )
+
+
+def settled(ending: Ending) -> Response:
+    """Return the answer of a run that has settled: 200, or an error that says what failed (R7)."""
+    if ending.outcome == "failed":
+        body = ErrorBody(ending.error, ending.run_id, ending.session_id, ending.message_id)
+        return answer(body, ending.status)
+    return answer(
+        RunResult(
+            run_id=ending.run_id,
+            session_id=ending.session_id,
+            outcome=ending.outcome,
+            cancelled=ending.outcome == "cancelled",
+            message_id=ending.message_id,
+            text=ending.text,
+            error=ending.error or msgspec.UNSET,
+            folded_into=ending.folded_into or msgspec.UNSET,
+        )
+    )
+
+
+async def wait_answer(accepted: Run | Ending, how: Answering) -> Response:
+    """Wait for a run as long as its caller wants to, and answer with what there is then."""
+    if isinstance(accepted, Ending):
+        return settled(accepted)
+    with trio.move_on_after(how.seconds):
+        await accepted.finished.wait()
+    if accepted.settled:
+        return settled(accepted.ending)
+    if not how.named:
+        return empty(202)
+    return answer(RunAccepted(accepted.id, accepted.session_id), 202)
+
+
+def _prefer_applied(response: Response, applied: str) -> Response:
+    if applied:
+        response.headers["Preference-Applied"] = applied
+    return response
+
+
+def blueprint(host: WorkspaceHost) -> Blueprint:
+    """Return the routes of runs."""
+    routes = Blueprint("runs", __name__, url_prefix="/v1/workspaces/<workspace_id>/agent")
+
+    @routes.post("")
+    async def submit(workspace_id: str) -> Response:
+        wanted = await read_body(AgentMessage)
+        workspace = host.get(workspace_id)
+        how = answering(
+            parse_prefer(request.headers.getlist("Prefer")),
+            has_run_id=bool(wanted.run_id),
+            user_agent=request.headers.get("User-Agent", ""),
+            versions=workspace.claims.versions(),
+        )
+        accepted = workspace.submit(
+            SessionID(wanted.session_id),
+            prompt_of(wanted, workspace),
+            RunID(wanted.run_id) if wanted.run_id else None,
+        )
+        return _prefer_applied(await wait_answer(accepted, how), how.applied)
+
+    @routes.post("/sessions/<session_id>/cancel")
+    async def cancel(workspace_id: str, session_id: str) -> Response:
+        """Cancel, and answer at once or, if asked to, when all is settled (R15)."""
+        prefer = parse_prefer(request.headers.getlist("Prefer"))
+        receipt = host.get(workspace_id).cancel(SessionID(session_id))
+        if prefer.wait is not None:
+            with trio.move_on_after(prefer.wait):
+                await receipt.wait_settled()
+        applied = "" if prefer.wait is None else f"wait={prefer.wait:.0f}"
+        return _prefer_applied(answer(receipt.snapshot()), applied)
+
+    @routes.get("/sessions/<session_id>/prompts/queued")
+    async def queued(workspace_id: str, session_id: str) -> Response:
+        return answer(len(host.get(workspace_id).waiting_prompts(SessionID(session_id))))
+
+    @routes.get("/sessions/<session_id>/prompts/list")
+    async def prompts(workspace_id: str, session_id: str) -> Response:
+        return answer(host.get(workspace_id).waiting_prompts(SessionID(session_id)) or None)
+
+    @routes.post("/sessions/<session_id>/prompts/clear")
+    async def clear(workspace_id: str, session_id: str) -> Response:
+        host.get(workspace_id).clear(SessionID(session_id))
+        return empty()
+
+    return routes

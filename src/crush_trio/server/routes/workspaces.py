@@ -1,0 +1,86 @@
+"""Workspaces: create, list, get, configuration, release, current session (R-06 to R-12)."""
+
+from __future__ import annotations
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from crush_trio import __version__
+from crush_trio.errors import BadRequestError, ClientNotAttachedError
+from crush_trio.server.body import read_body
+from crush_trio.server.client_ids import body_client, query_client
+from crush_trio.server.problems import answer, empty
+from crush_trio.wire.config import Options
+from crush_trio.wire.sessions import CurrentSession
+from crush_trio.wire.workspaces import CreateWorkspace
+from crush_trio.wire.workspaces import Workspace as WireWorkspace
+from crush_trio.workspaces import Workspace, WorkspaceHost
+
+
+def told(workspace: Workspace) -> WireWorkspace:
+    """Return a workspace as its clients know it: the first creator's wishes, the present config."""
+    wanted = workspace.plan.request
+    config = workspace.config.wire
+    options = Options() if config.options is msgspec.UNSET else config.options
+    return WireWorkspace(
+        id=workspace.id,
+        path=wanted.path,
+        yolo=wanted.yolo or msgspec.UNSET,
+        debug=options.debug or msgspec.UNSET,
+        data_dir=str(workspace.config.data_dir),
+        version=__version__,
+        config=config,
+        env=wanted.env or msgspec.UNSET,
+        channels=wanted.channels or msgspec.UNSET,
+    )
+
+
+def blueprint(host: WorkspaceHost) -> Blueprint:
+    """Return the routes of workspaces as a whole."""
+    routes = Blueprint("workspaces", __name__, url_prefix="/v1/workspaces")
+
+    @routes.get("")
+    async def index() -> Response:
+        return answer([told(workspace) for workspace in host.workspaces])
+
+    @routes.post("")
+    async def create() -> Response:
+        wanted = await read_body(CreateWorkspace)
+        if not wanted.path:
+            raise BadRequestError("path is required")
+        client = body_client(wanted.client_id)
+        return answer(told(await host.open(wanted, client)))
+
+    @routes.get("/<workspace_id>")
+    async def get(workspace_id: str) -> Response:
+        return answer(told(host.get(workspace_id)))
+
+    @routes.get("/<workspace_id>/config")
+    async def config(workspace_id: str) -> Response:
+        return answer(host.get(workspace_id).config.wire)
+
+    @routes.delete("/<workspace_id>")
+    async def release(workspace_id: str) -> Response:
+        client = query_client(request.args.get("client_id", ""))
+        host.release(workspace_id, client)
+        return empty()
+
+    @routes.post("/<workspace_id>/current-session")
+    async def current_session(workspace_id: str) -> Response:
+        client = query_client(request.args.get("client_id", ""))
+        shown = await read_body(CurrentSession)
+        if not host.get(workspace_id).claims.show(client, shown.session_id):
+            raise ClientNotAttachedError
+        return empty()
+
+    @routes.get("/<workspace_id>/events")
+    async def events_head(workspace_id: str) -> Response:
+        """Answer a ``HEAD``; a ``GET`` never comes here, ``server.events`` has it."""
+        query_client(request.args.get("client_id", ""))
+        host.get(workspace_id)
+        response = empty()
+        response.headers["Content-Type"] = "text/event-stream"
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+    return routes

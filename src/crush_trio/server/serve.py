@@ -1,0 +1,164 @@
+"""The server as a whole: its parts, who owns whom, and how it stops.
+
+Everything that the process holds is opened here, in nested ``with`` blocks whose reversed order is
+the order of the end (wire contract 7.10): stop accepting; settle every run as cancelled, so that
+its POST is answered; end the streams; close the workspaces; exit.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from functools import partial
+
+import attrs
+import trio
+
+from crush_trio.addresses import Address
+from crush_trio.agent.agent import EmbeddedModel
+from crush_trio.config import Chosen, Endpoint
+from crush_trio.providers.base import Provider
+from crush_trio.providers.local import (
+    LOCAL_CONTEXT_WINDOW,
+    LOCAL_MAX_TOKENS,
+    LOCAL_MODEL_ID,
+    LOCAL_MODEL_NAME,
+    LOCAL_PROVIDER_ID,
+    open_local_model,
+)
+from crush_trio.providers.local_weights import default_cache_dir, weights_path
+from crush_trio.providers.openai import open_openai_provider
+from crush_trio.server.access import TokenGuard, choose_token, published_token, token_paths
+from crush_trio.server.app import make_app
+from crush_trio.server.listen import serve
+from crush_trio.settings import Settings
+from crush_trio.store import open_store
+from crush_trio.wire.config import Model, SelectedModel
+from crush_trio.workspaces import Equipment, WorkspaceHost, open_workspace_host
+
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class ServeOptions:
+    """What a server is started with.
+
+    Attributes:
+        no_token: Let everybody in, on a loopback TCP address only.
+        idle_exit: Seconds without an open workspace after which the server stops; None for never.
+    """
+
+    address: Address
+    no_token: bool = False
+    idle_exit: float | None = None
+    debug: bool = False
+    settings: Settings = attrs.field(factory=Settings)
+    env: Mapping[str, str] = attrs.field(factory=lambda: dict(os.environ), repr=False)
+
+
+def open_provider(endpoint: Endpoint) -> AbstractAsyncContextManager[Provider]:
+    """Open the provider for a configured endpoint; all runnable types speak one protocol."""
+    return open_openai_provider(
+        name=endpoint.provider_id,
+        base_url=endpoint.base_url,
+        api_key=endpoint.api_key,
+        headers=endpoint.headers,
+        extra_body=endpoint.extra_body,
+        replay_reasoning=endpoint.type != "openai",
+    )
+
+
+@asynccontextmanager
+async def open_embedded_model() -> AsyncGenerator[EmbeddedModel]:
+    """Open the embedded model; its process starts at the first use and ends with the block."""
+    model = Model(
+        id=LOCAL_MODEL_ID,
+        name=LOCAL_MODEL_NAME,
+        context_window=LOCAL_CONTEXT_WINDOW,
+        default_max_tokens=LOCAL_MAX_TOKENS,
+    )
+    selected = SelectedModel(LOCAL_MODEL_ID, LOCAL_PROVIDER_ID)
+    async with open_local_model(weights=weights_path(default_cache_dir())) as provider:
+        yield EmbeddedModel(Chosen(selected, model, LOCAL_PROVIDER_ID), provider)
+
+
+async def serve_forever(
+    options: ServeOptions,
+    *,
+    task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until SIGINT, SIGTERM or the idle exit. With ``nursery.start``, returns the address.
+
+    A second signal leaves at once, without settling anything.
+
+    Raises:
+        AddressInUseError: somebody else listens at the address.
+        ConfigError: listening there is not possible, or not safe.
+    """
+    stop = trio.Event()
+    settings = options.settings
+    token = choose_token(options.address, options.env, no_token=options.no_token)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with open_embedded_model() as embedded:
+            equipment = Equipment(open_provider, embedded, settings)
+            async with (
+                open_workspace_host(equipment, open_store, options.env) as host,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(_watch_signals, signals, stop)
+                if options.idle_exit is not None:
+                    nursery.start_soon(_watch_idle, host, options.idle_exit, stop)
+                await _serve_host(host, options, token, stop, task_status)
+                nursery.cancel_scope.cancel("the server has stopped")
+
+
+async def _serve_host(
+    host: WorkspaceHost,
+    options: ServeOptions,
+    token: str | None,
+    stop: trio.Event,
+    task_status: trio.TaskStatus[Address],
+) -> None:
+    app = make_app(host, options.settings)
+    guarded = app if token is None else TokenGuard(app, token)
+
+    async def shutdown() -> None:
+        host.begin_closing()
+        await host.wait_closed()
+
+    with ExitStack() as files:
+        async with trio.open_nursery() as nursery:
+            listening = partial(
+                serve,
+                guarded,
+                options.address,
+                settings=options.settings,
+                stop=stop,
+                shutdown=shutdown,
+            )
+            bound: Address = await nursery.start(listening)
+            if token is not None:
+                files.enter_context(published_token(token_paths(bound), token))
+            elif bound.network == "tcp":
+                logger.warning("%s lets everybody in who can reach it", bound)
+            logger.info("listening at %s", bound)
+            task_status.started(bound)
+
+
+async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
+    async for number in signals:
+        if stop.is_set():
+            logger.warning("a second signal: leaving at once")
+            os._exit(128 + number)
+        logger.info("%s: shutting down", signal.Signals(number).name)
+        stop.set()
+
+
+async def _watch_idle(host: WorkspaceHost, linger: float, stop: trio.Event) -> None:
+    await host.wait_idle(linger)
+    logger.info("no workspace for %s s: shutting down", linger)
+    host.begin_closing()  # in the same step: no create slips in
+    stop.set()

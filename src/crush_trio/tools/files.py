@@ -1,0 +1,168 @@
+"""Files as tools see them: where they are, what was read, what changed (agent contract 2.1, 2.3).
+
+Above it are the tools that read and write files; below it the store, which remembers. What is
+small is read in the Trio thread, which is quicker than a change of threads and works in virtual
+time; only files above :data:`LARGE` bytes are read in a worker thread. What is written was made
+by a model and is small: it is written in the Trio thread, together with the posting of what the
+store must know of it, so that no cancel can come between the two.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+import trio
+
+from crush_trio.errors import BadRequestError
+from crush_trio.tools.base import ToolContext
+from crush_trio.tools.diffs import Diff, unified_diff
+
+LARGE = 2**20
+"""Bytes above which work on a file's content goes to a worker thread."""
+
+T = TypeVar("T")
+
+
+def absolute(path: str, working_dir: str) -> str:
+    """Return a path that a model gave: relative ones begin in the workspace (agent 2.1)."""
+    return path if Path(path).is_absolute() else os.path.normpath(Path(working_dir, path))
+
+
+def is_inside(path: str, directory: str) -> bool:
+    """Whether a path, existing or not, leads into a directory once links are followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(directory))
+
+
+def is_directory(path: str) -> bool:
+    """Whether there is a directory."""
+    return Path(path).is_dir()
+
+
+def look_at(path: str) -> os.stat_result | None:
+    """Return what the system knows of a regular file, or None if nothing is there.
+
+    Raises:
+        BadRequestError: it is a directory, or something that cannot be read like a file.
+    """
+    try:
+        found = Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        raise BadRequestError(f"path is a directory, not a file: {path}")
+    if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for its other end
+        raise BadRequestError(f"path is not a regular file: {path}")
+    return found
+
+
+async def work_on(size: int, work: Callable[[], T]) -> T:
+    """Do blocking work on so many bytes where it disturbs least; always a checkpoint."""
+    if size > LARGE:
+        return await trio.to_thread.run_sync(work)
+    await trio.lowlevel.checkpoint()
+    return work()
+
+
+@attrs.frozen
+class Snapshot:
+    """A file as it was when a tool looked.
+
+    Attributes:
+        content: Its text; empty for one that does not exist.
+        stamp: Tells two states of a file apart; None for one that does not exist.
+    """
+
+    path: str
+    content: str
+    stamp: tuple[int, int, int] | None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there was a file."""
+        return self.stamp is not None
+
+
+async def take_snapshot(path: str) -> Snapshot:
+    """Read a file that a tool is going to change; what is not UTF-8 is replaced.
+
+    Raises:
+        BadRequestError: the path is no file.
+    """
+    found = look_at(path)
+    if found is None:
+        await trio.lowlevel.checkpoint()
+        return Snapshot(path, "", None)
+    data = await work_on(found.st_size, Path(path).read_bytes)
+    return Snapshot(path, data.decode(errors="replace"), _stamp(found))
+
+
+def _stamp(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+async def check_unmodified(context: ToolContext, path: str) -> None:
+    """Check that an existing file is as this session last read it, to the second.
+
+    Raises:
+        BadRequestError: it was modified since, or never read.
+    """
+    last_read = await context.around.store.last_read(context.session_id, path)
+    found = look_at(path)
+    modified = int(found.st_mtime) if found else 0
+    if last_read is None:
+        raise BadRequestError(
+            f"file {path} has not been read in this session; view it before you change it"
+        )
+    if modified > last_read:
+        raise BadRequestError(
+            f"file {path} was modified at {_moment(modified)}, after it was last read at "
+            f"{_moment(last_read)}; view it again before you change it"
+        )
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+async def diff(before: Snapshot, content: str, working_dir: str) -> Diff:
+    """Return what writing ``content`` changes; clients name files relative to the workspace."""
+    name = before.path
+    if Path(name).is_relative_to(working_dir):
+        name = str(Path(name).relative_to(working_dir))
+    size = 8 * (len(before.content) + len(content))  # comparing costs more than reading
+    return await work_on(size, lambda: unified_diff(before.content, content, name=name.lstrip("/")))
+
+
+async def change(context: ToolContext, before: Snapshot, content: str) -> None:
+    """Write a file and record it: its versions in the history, and that it is known as it is now.
+
+    The old content becomes a version when the session's history does not end with it: before
+    its first change, or when somebody else wrote in between.
+
+    Raises:
+        BadRequestError: the file is no longer as in ``before``, for example because somebody
+            saved it while the permission was open.
+    """
+    store, session = context.around.store, context.session_id
+    latest = await store.latest_file(session, before.path)
+    found = look_at(before.path)
+    if (found and _stamp(found)) != before.stamp:
+        raise BadRequestError(f"file {before.path} has just been changed; view it and try again")
+    _write(before.path, content)
+    if latest is None or latest.content != before.content:
+        store.add_file_version(session, before.path, before.content)
+    store.add_file_version(session, before.path, content)
+    await store.record_read(session, before.path).wait()
+
+
+def _write(path: str, content: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        file.write(content)

@@ -1,0 +1,179 @@
+"""Configuration on the wire (wire contract 3.3 to 3.6), which is also its form in files.
+
+Unknown keys are ignored; what is empty is left out, but for the keys whose absence breaks clients:
+``providers``, ``options``, ``options.tui`` and ``options.data_directory``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+Json = dict[str, Any]
+
+
+class SelectedModel(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A chosen model with its options (wire contract 3.4)."""
+
+    # Factories, because a value equal to a plain default would be left out of the zero form.
+    model: str = msgspec.field(default_factory=str)
+    provider: str = msgspec.field(default_factory=str)
+    reasoning_effort: str = ""
+    think: bool = False
+    max_tokens: int = 0
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    provider_options: Json | None = None
+
+
+class ModelOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Sampling values that come with a model."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    provider_options: Json | None = None
+
+
+class Model(msgspec.Struct, frozen=True):
+    """What is known of a model; costs are dollars for a million tokens (wire contract 3.5)."""
+
+    id: str = ""
+    name: str = ""
+    cost_per_1m_in: int | float = 0  # a whole number is printed as it came
+    cost_per_1m_out: int | float = 0
+    cost_per_1m_in_cached: int | float = 0
+    cost_per_1m_out_cached: int | float = 0
+    context_window: int = 0
+    default_max_tokens: int = 0
+    can_reason: bool = False
+    reasoning_levels: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    default_reasoning_effort: str | msgspec.UnsetType = msgspec.UNSET
+    supports_attachments: bool = False
+    options: ModelOptions | msgspec.UnsetType = msgspec.UNSET
+
+
+class ProviderConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entry of ``providers``. ``api_key`` is the unexpanded template."""
+
+    id: str = ""
+    name: str = ""
+    base_url: str = ""
+    type: str = ""
+    api_key: str = ""
+    oauth: Json | None = None
+    disable: bool = False
+    system_prompt_prefix: str = ""
+    extra_headers: dict[str, str] | None = None
+    extra_body: Json | None = None
+    provider_options: Json | None = None
+    aws_auth_refresh: str = ""
+    flat_rate: bool = False
+    discover_models: bool | None = None
+    models: tuple[Model, ...] = ()
+
+    def __repr__(self) -> str:
+        """Name the provider without its secrets (A2)."""
+        return f"<ProviderConfig {self.id!r} {self.type!r} {len(self.models)} models>"
+
+
+class Completions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Limits of the terminal client's path completion."""
+
+    max_depth: int | None = None
+    max_items: int | None = None
+
+
+class Tui(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Options of the terminal client; kept for it and not used here."""
+
+    compact_mode: bool = False
+    diff_mode: str = ""
+    completions: Completions = Completions()
+    transparent: bool | None = None
+    scrollbar: str = ""
+
+
+class Attribution(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How commits made by the agent name it: ``none``, ``co-authored-by`` or ``assisted-by``."""
+
+    trailer_style: str = ""
+    co_authored_by: bool | None = None
+    generated_with: bool = False
+
+
+class Options(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The ``options`` object."""
+
+    context_paths: tuple[str, ...] = ()
+    global_context_paths: tuple[str, ...] = ()
+    skills_paths: tuple[str, ...] = ()
+    tui: Tui | msgspec.UnsetType = msgspec.UNSET
+    debug: bool = False
+    debug_lsp: bool = False
+    disable_auto_summarize: bool = False
+    data_directory: str | msgspec.UnsetType = msgspec.UNSET
+    disabled_tools: tuple[str, ...] = ()
+    disable_provider_auto_update: bool = False
+    disable_default_providers: bool = False
+    attribution: Attribution | None = None
+    disable_metrics: bool = False
+    initialize_as: str = ""
+    auto_lsp: bool | None = None
+    progress: bool | None = None
+    notifications: str = ""
+    disabled_skills: tuple[str, ...] = ()
+
+
+class PermissionsConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Tools that need no prompt: ``tool`` or ``tool:action``."""
+
+    allowed_tools: tuple[str, ...] = ()
+
+
+class LsLimits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Limits of the ``ls`` tool; 0 is no limit of depth."""
+
+    max_depth: int | None = None
+    max_items: int | None = None
+
+
+class Timeout(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool's time-out in nanoseconds."""
+
+    timeout: int | None = None
+
+
+class ToolsConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Limits of tools."""
+
+    ls: LsLimits = LsLimits()
+    grep: Timeout = Timeout()
+    glob: Timeout = Timeout()
+
+
+class Config(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A whole configuration. ``providers`` and ``options`` must be printed: always set them."""
+
+    schema: str = msgspec.field(name="$schema", default="")
+    models: dict[str, SelectedModel] = {}
+    recent_models: dict[str, tuple[SelectedModel, ...]] = {}
+    providers: dict[str, ProviderConfig] | msgspec.UnsetType = msgspec.UNSET
+    mcp: dict[str, Json] = {}
+    lsp: dict[str, Json] = {}
+    options: Options | msgspec.UnsetType = msgspec.UNSET
+    permissions: PermissionsConfig = PermissionsConfig()
+    tools: ToolsConfig = ToolsConfig()
+    hooks: dict[str, Any] = {}
+    env: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        """Count the parts without their secrets (A2)."""
+        providers = {} if self.providers is msgspec.UNSET else self.providers
+        return f"<Config {len(providers)} providers {len(self.mcp)} mcp {len(self.lsp)} lsp>"

@@ -1,0 +1,166 @@
+"""Events: the table of payload types and the bytes of one event (wire contract 5).
+
+An event is encoded once, when it is first needed, however many streams send it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from crush_trio.messages import Message
+from crush_trio.wire.messages import WireMessage, wire_message
+from crush_trio.wire.permissions import PermissionRequest
+from crush_trio.wire.sessions import Session
+
+Change = Literal["created", "updated", "deleted"]
+
+
+class PermissionNotification(msgspec.Struct, frozen=True):
+    """Both false: asked, still open. Granted or denied: decided, or withdrawn."""
+
+    tool_call_id: str
+    granted: bool
+    denied: bool
+
+
+class AgentEvent(msgspec.Struct, frozen=True):
+    """A notification of the agent (wire contract 5.5.1). ``message`` must hold ``parts``."""
+
+    type: Literal["agent_finished", "error"]
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    message: WireMessage = WireMessage()
+    run_id: str | msgspec.UnsetType = msgspec.UNSET
+    session_id: str | msgspec.UnsetType = msgspec.UNSET
+    session_title: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class RunComplete(msgspec.Struct, frozen=True):
+    """The end of a run, sent exactly once (R8)."""
+
+    session_id: str
+    run_id: str
+    message_id: str = ""
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    cancelled: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class File(msgspec.Struct, frozen=True):
+    """One version of a file that a tool changed (wire contract 3.11)."""
+
+    id: str
+    session_id: str
+    path: str
+    content: str
+    version: int
+    created_at: int
+    updated_at: int
+
+
+class ConfigChanged(msgspec.Struct, frozen=True):
+    """The configuration changed; clients read it again."""
+
+    workspace_id: str
+
+
+PAYLOADS: dict[str, type[msgspec.Struct]] = {
+    "message": WireMessage,
+    "session": Session,
+    "file": File,
+    "permission_request": PermissionRequest,
+    "permission_notification": PermissionNotification,
+    "agent_event": AgentEvent,
+    "run_complete": RunComplete,
+    "config_changed": ConfigChanged,
+}
+"""Outer type to payload. A client ignores types that it does not know."""
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class Event:
+    """One event, encoded when its frame is first asked for.
+
+    Attributes:
+        type: The outer type, which selects the payload's schema.
+        change: The kind of change.
+        payload: The payload.
+        message_id: Whose snapshots this update makes worthless, or None.
+        streaming: Whether a later update of the same message makes this one worthless.
+    """
+
+    __slots__ = ("_frame", "change", "message_id", "payload", "streaming", "type")
+
+    def __init__(
+        self,
+        type_: str,
+        change: Change,
+        payload: msgspec.Struct,
+        *,
+        message_id: str | None = None,
+        streaming: bool = False,
+    ) -> None:
+        self.type = type_
+        self.change: Change = change
+        self.payload = payload
+        self.message_id = message_id
+        self.streaming = streaming
+        self._frame: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"<Event {self.type} {self.change} {self.payload!r}>"
+
+    @property
+    def frame(self) -> bytes:
+        """The bytes of this event on a stream: one ``data:`` line and an empty one."""
+        if self._frame is None:
+            head = f'data: {{"type":"{self.type}","payload":{{"type":"{self.change}","payload":'
+            self._frame = head.encode() + _ENCODER.encode(self.payload) + b"}}\n\n"
+        return self._frame
+
+
+def message_event(change: Change, message: Message, *, streaming: bool = False) -> Event:
+    """Return the event of a message; a streaming update may be superseded by the next one."""
+    key = message.id if change == "updated" else None
+    return Event("message", change, wire_message(message), message_id=key, streaming=streaming)
+
+
+def session_event(change: Change, session: Session) -> Event:
+    """Return the event of a session; busy state and presence are never filled in events."""
+    return Event("session", change, session)
+
+
+def run_complete_event(payload: RunComplete) -> Event:
+    """Return the terminal event of a run."""
+    return Event("run_complete", "updated", payload)
+
+
+class _Inner(msgspec.Struct, frozen=True):
+    type: Change
+    payload: msgspec.Raw
+
+
+class _Outer(msgspec.Struct, frozen=True):
+    type: str
+    payload: _Inner
+
+
+_OUTER = msgspec.json.Decoder(_Outer)
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    name: msgspec.json.Decoder(struct) for name, struct in PAYLOADS.items()
+}
+
+
+def decode_event(data: bytes | str) -> Event | None:
+    """Return the event of one ``data:`` line's JSON, or None if its type is not known here.
+
+    Raises:
+        msgspec.DecodeError: the line is not an event.
+    """
+    outer = _OUTER.decode(data)
+    decoder = _DECODERS.get(outer.type)
+    if decoder is None:
+        return None
+    return Event(outer.type, outer.payload.type, decoder.decode(outer.payload.payload))

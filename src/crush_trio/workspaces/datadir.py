@@ -1,0 +1,90 @@
+"""A data directory while it is open: one store, the lanes of its sessions, and who watches.
+
+Several workspaces may share a data directory (the nearest ``.crush`` upwards). The store, the lanes
+and the decoded history hang here, so that a session is busy in every workspace that shares it;
+event hubs belong to workspaces, and each of them hears every event of the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from crush_trio.agent.histories import Histories
+from crush_trio.hub import Hub
+from crush_trio.ids import SessionID
+from crush_trio.runs import Lane, Results
+from crush_trio.settings import Settings
+from crush_trio.store import Store
+from crush_trio.wire.events import Event
+
+StoreOpener = Callable[[Path, Callable[[Event], None]], AbstractAsyncContextManager[Store]]
+"""Opens the store of a directory: the real one, or its twin in memory."""
+
+
+class DataDirectory:
+    """An open data directory. Use :func:`open_data_directory`."""
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self.path = path
+        self.store: Store
+        self.histories: Histories
+        self._settings = settings
+        self._results = Results(settings.result_kept)
+        self._lanes: dict[SessionID, Lane] = {}
+        self._hubs: list[Hub] = []
+
+    def __repr__(self) -> str:
+        return f"<DataDirectory {self.path} lanes {len(self._lanes)} hubs {len(self._hubs)}>"
+
+    def publish(self, event: Event) -> None:
+        """Tell every workspace that shares this directory. Not a checkpoint."""
+        for hub in self._hubs:
+            hub.publish(event)
+
+    def join(self, hub: Hub) -> None:
+        """Let a workspace's hub hear what happens here from now on. Not a checkpoint."""
+        self._hubs.append(hub)
+
+    def leave(self, hub: Hub) -> None:
+        """Let a workspace's hub go. Not a checkpoint."""
+        self._hubs.remove(hub)
+
+    def lane(self, session_id: SessionID) -> Lane:
+        """Return the session's lane, a new one if it has none. Not a checkpoint."""
+        lane = self._lanes.get(session_id)
+        if lane is None:
+            lane = Lane(session_id, self.publish, self._results, self._settings)
+            self._lanes[session_id] = lane
+        return lane
+
+    def busy(self, session_id: SessionID) -> bool:
+        """Whether the session has a run that has not settled."""
+        lane = self._lanes.get(session_id)
+        return lane is not None and lane.busy
+
+    def busy_lanes(self) -> list[Lane]:
+        """Return the lanes that have a run which has not settled."""
+        return [lane for lane in self._lanes.values() if lane.busy]
+
+    def prune(self, session_id: SessionID) -> None:
+        """Forget the lane of a session that is idle, and what was kept for it. Not a checkpoint."""
+        if not self.busy(session_id):
+            self._lanes.pop(session_id, None)
+
+
+@asynccontextmanager
+async def open_data_directory(
+    path: Path, opener: StoreOpener, settings: Settings
+) -> AsyncGenerator[DataDirectory]:
+    """Open the store of a data directory; leaving the block closes it after its last write.
+
+    Raises:
+        DataDirectoryInUseError: another process holds the directory.
+        StoreError: the database cannot be opened.
+    """
+    directory = DataDirectory(path, settings)
+    async with opener(path, directory.publish) as directory.store:
+        directory.histories = Histories(directory.store, settings.history_bytes)
+        yield directory

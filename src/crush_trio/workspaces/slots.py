@@ -1,0 +1,88 @@
+"""Open or join: one host task for each thing that many may want at once.
+
+The first who asks for a key starts a task that opens the thing; everybody waits for that opening.
+A thing that is closing is waited out, and then opened anew (W1, W3). The task's stack frame is the
+thing's lifetime. Decisions are made without an await between looking and doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import attrs
+import trio
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@attrs.define(eq=False)
+class Slot(Generic[K, V]):
+    """One key's thing, from the first request for it until it has closed.
+
+    Attributes:
+        users: Who holds it; what that means is the opener's business.
+        closing: It can no longer be joined.
+        value: The open thing, between ``settled`` and ``closing``.
+        error: Why it could not be opened.
+    """
+
+    key: K
+    users: int = 0
+    settled: trio.Event = attrs.field(factory=trio.Event)
+    closed: trio.Event = attrs.field(factory=trio.Event)
+    unused: trio.Event = attrs.field(factory=trio.Event)
+    closing: bool = False
+    value: V | None = None
+    error: BaseException | None = None
+
+
+class Slots(Generic[K, V]):
+    """The slots of one kind of thing.
+
+    Args:
+        nursery: Owns the host tasks.
+        serve: Is the lifetime of a thing: opens it, calls :meth:`opened`, waits, sets
+            ``slot.closing`` in the step in which it decides to close, and closes.
+    """
+
+    def __init__(
+        self, nursery: trio.Nursery, serve: Callable[[Slot[K, V]], Awaitable[None]]
+    ) -> None:
+        self._nursery = nursery
+        self._serve = serve
+        self._slots: dict[K, Slot[K, V]] = {}
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def all(self) -> list[Slot[K, V]]:
+        """Return the slots in the order in which they were asked for."""
+        return list(self._slots.values())
+
+    async def find_or_start(self, key: K) -> Slot[K, V]:
+        """Return the key's slot, starting its host task if there is none.
+
+        Waits only while the key's thing is closing. The caller must use the slot before it awaits
+        again.
+        """
+        while (slot := self._slots.get(key)) is not None and slot.closing:
+            await slot.closed.wait()
+        if slot is None:  # no await since the look-up: nobody else is here
+            slot = self._slots[key] = Slot[K, V](key)
+            self._nursery.start_soon(self._host, slot, name=f"host {key}")
+        return slot
+
+    async def _host(self, slot: Slot[K, V]) -> None:
+        """Serve a slot; whatever its opening or closing raises stays in it (C3)."""
+        try:
+            await self._serve(slot)
+        except* Exception as errors:  # noqa: BLE001 -- told to whoever asked for the thing
+            slot.error = errors
+        finally:
+            slot.closing = True
+            slot.value = None
+            del self._slots[slot.key]
+            slot.settled.set()
+            slot.closed.set()

@@ -1,0 +1,376 @@
+"""A workspace: a directory being worked on, and the nursery that owns every run in it.
+
+Above it is the host, whose task is the workspace's lifetime; below it the lanes, the agent, the
+event hub and the permission gate. A request only *submits* to it: what it accepts lives here and
+not in the request (R2).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from crush_trio.agent.agent import Agent, EmbeddedModel, Home
+from crush_trio.agent.providers import ProviderOpener, Providers, open_providers
+from crush_trio.config import Configuration, load
+from crush_trio.errors import (
+    BadRequestError,
+    ConfigError,
+    UnknownSessionError,
+    WorkspaceClosingError,
+)
+from crush_trio.hub import Hub, Subscription
+from crush_trio.ids import ClientID, RunID, SessionID, WorkspaceID, new_id
+from crush_trio.messages import Prompt
+from crush_trio.permissions import Permissions
+from crush_trio.runs import Ending, Receipt, Run
+from crush_trio.settings import Settings
+from crush_trio.tools.base import Surroundings
+from crush_trio.tools.jobs import Jobs, open_jobs
+from crush_trio.wire.runs import AgentInfo
+from crush_trio.wire.sessions import Session
+from crush_trio.wire.workspaces import CreateWorkspace
+from crush_trio.workspaces.claims import Claims
+from crush_trio.workspaces.datadir import DataDirectory
+
+logger = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Plan:
+    """What a workspace is opened with; the first creator's wishes (W1).
+
+    Attributes:
+        request: The create request as it came.
+        directory: The resolved directory, which is the workspace's identity.
+        config: As loaded for this directory.
+        server_env: The server's environment, which the configuration is read with.
+    """
+
+    request: CreateWorkspace
+    directory: Path
+    config: Configuration
+    server_env: Mapping[str, str] = attrs.field(repr=False)
+
+    @property
+    def process_env(self) -> dict[str, str]:
+        """What sub-processes get: the server's environment with the creator's over it."""
+        pairs = (entry.partition("=") for entry in self.request.env or ())
+        return {**self.config.env, **{name: value for name, _, value in pairs if name}}
+
+
+@attrs.frozen
+class Equipment:
+    """What the server lends every workspace: seams with their twins (architecture 6)."""
+
+    open_provider: ProviderOpener
+    embedded: EmbeddedModel | None = None
+    settings: Settings = attrs.field(factory=Settings)
+    now: Callable[[], float] = time.time
+
+
+class Workspace:
+    """An open workspace. Use :func:`open_workspace`.
+
+    Attributes:
+        id: New for every opening.
+        hub: What happens here, for every stream.
+        claims: Who keeps it open.
+        closing: Whether new prompts are refused.
+    """
+
+    agent: Agent
+
+    def __init__(
+        self,
+        plan: Plan,
+        data: DataDirectory,
+        nursery: trio.Nursery,
+        jobs: Jobs,
+        equipment: Equipment,
+        claims: Claims,
+    ) -> None:
+        self.id = WorkspaceID(new_id())
+        self.plan = plan
+        self.data = data
+        self.config = plan.config
+        self.hub = Hub(equipment.settings)
+        self.claims = claims
+        self.closing = False
+        self._headless = False
+        self.permissions = Permissions(
+            self.hub.publish,
+            allowed_tools=plan.config.wire.permissions.allowed_tools,
+            skip=plan.request.yolo,
+            working_dir=str(plan.directory),
+        )
+        self._nursery = nursery
+        self._settings = equipment.settings
+        self._runs: set[Run] = set()
+        self._idle = trio.Event()
+        self._idle.set()
+        self.surroundings = Surroundings(
+            working_dir=str(plan.directory),
+            env=plan.process_env,
+            permissions=self.permissions,
+            jobs=jobs,
+            store=data.store,
+            settings=equipment.settings,
+            limits=plan.config.wire.tools,
+        )
+
+    def __repr__(self) -> str:
+        state = "closing" if self.closing else "open"
+        return f"<Workspace {self.id} {self.plan.directory} {state} runs {len(self._runs)}>"
+
+    # --- owner of runs ------------------------------------------------------------------
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """The nursery that every run of this workspace lives in (R2)."""
+        return self._nursery
+
+    def run_accepted(self, run: Run) -> None:
+        """Count a run: it keeps the workspace open until it has settled (W2)."""
+        self._runs.add(run)
+        if self._idle.is_set():
+            self._idle = trio.Event()
+        self.claims.begin(run)
+
+    def run_settled(self, run: Run) -> None:
+        """Stop counting a run."""
+        self._runs.discard(run)
+        self.data.prune(run.session_id)
+        self.claims.end(run)
+        if not self._runs:
+            self._idle.set()
+
+    # --- prompts --------------------------------------------------------------------------
+
+    def submit(
+        self, session_id: SessionID, prompt: Prompt, run_id: RunID | None = None
+    ) -> Run | Ending:
+        """Accept a prompt, or join the run that has its id (R16). Not a checkpoint.
+
+        Returns what to wait for: a run, or the ending of one that has settled.
+
+        Raises:
+            AgentMissingError: the workspace has no usable model.
+            BadRequestError: the prompt or the session id is empty.
+            WorkspaceClosingError: the workspace is closing.
+            RunIDConflictError: the run id belongs to another prompt.
+        """
+        self.agent.check(prompt)
+        if not prompt.text and not any(a.mime_type.startswith("text/") for a in prompt.attachments):
+            raise BadRequestError("prompt is empty")
+        if not session_id:
+            raise BadRequestError("session id is missing")
+        if self.closing:
+            raise WorkspaceClosingError
+        run = Run(
+            run_id or RunID(new_id()),
+            session_id,
+            prompt,
+            self.agent.turn(session_id),
+            self,
+            own_turn=run_id is not None,
+        )
+        return self.data.lane(session_id).accept(run)
+
+    def cancel(self, session_id: SessionID) -> Receipt:
+        """Cancel every run of a session that has not concluded (R5). Not a checkpoint."""
+        receipt = self.data.lane(session_id).cancel("cancelled by a client")
+        self.data.prune(session_id)
+        return receipt
+
+    def clear(self, session_id: SessionID) -> Receipt:
+        """Drop the prompts that wait in a session. Not a checkpoint."""
+        receipt = self.data.lane(session_id).clear("dropped from the queue")
+        self.data.prune(session_id)
+        return receipt
+
+    def waiting_prompts(self, session_id: SessionID) -> list[str]:
+        """Return the texts of the prompts that wait in a session, in order. Not a checkpoint."""
+        if not self.data.busy(session_id):
+            return []
+        return [run.prompt.text for run in self.data.lane(session_id).waiting]
+
+    async def flush(self, session_id: SessionID) -> None:
+        """Store what a running turn has streamed, so that a reader sees it (R-20)."""
+        active = self.data.lane(session_id).active if self.data.busy(session_id) else None
+        if active is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await active.turn.flush()
+
+    # --- sessions ---------------------------------------------------------------------------
+
+    async def session(self, session_id: SessionID) -> Session:
+        """Return a stored session.
+
+        Raises:
+            UnknownSessionError: there is none with this id.
+        """
+        session = await self.data.store.session(session_id)
+        if session is None:
+            raise UnknownSessionError(session_id)
+        return session
+
+    async def delete_session(self, session_id: SessionID) -> None:
+        """Cancel a session's runs, wait until they have settled, then delete it (R3).
+
+        Raises:
+            UnknownSessionError: there is none with this id.
+        """
+        await self.session(session_id)
+        await self.cancel(session_id).wait_settled()
+        self.data.histories.drop(session_id)
+        await self.data.store.delete_session(session_id).wait()
+
+    # --- the agent ---------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether a session of this workspace has a run that has not settled, wherever it is from."""
+        return bool(self.data.busy_lanes())
+
+    def agent_info(self) -> AgentInfo:
+        """Return the agent as clients see it (R-35)."""
+        return self.agent.info(busy=self.busy)
+
+    def reload(self) -> None:
+        """Read the configuration again; a run in flight keeps what it has (R-37). Not a checkpoint.
+
+        Raises:
+            ConfigError: it cannot be read; the old one stays.
+        """
+        request = self.plan.request
+        self.config = load(
+            self.plan.directory,
+            env=self.plan.server_env,
+            data_dir=request.data_dir,
+            debug=request.debug,
+        )
+        self.agent.configure(self.config)
+
+    def init_agent(self, *, interactive: bool) -> None:
+        """Build the agent anew for a client that starts (R-37). Not a checkpoint.
+
+        Raises:
+            ConfigError: something is configured and cannot be used.
+        """
+        if self.config.problem is not None:
+            raise ConfigError(self.config.problem)
+        self._headless = self._headless or not interactive
+        self.agent.rebuild()
+
+    def is_interactive(self, said: bool | None, *, has_run_id: bool) -> bool:
+        """Whether somebody can be asked questions during a run: what its prompt says decides (R-37)."""
+        return said if said is not None else not (has_run_id and self._headless)
+
+    def start(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        """Start work that belongs to this workspace and not to a run, such as a title.
+
+        It keeps the workspace open, but for a bounded time (wire contract 0). An error of it is
+        logged and stays here (C3). Not a checkpoint.
+        """
+        token = object()
+        self.claims.begin(token)
+        self._nursery.start_soon(self._carry_out, work, token, name=name)
+
+    async def _carry_out(self, work: Callable[[], Awaitable[None]], token: object) -> None:
+        try:
+            with trio.move_on_after(self._settings.title_claim):
+                await work()
+        except* Exception:
+            logger.exception("side work of workspace %s failed", self.id)
+        finally:
+            self.claims.end(token)
+
+    # --- streams -----------------------------------------------------------------------------
+
+    @contextmanager
+    def attach(self, client: ClientID) -> Generator[Subscription]:
+        """Claim the workspace for a stream, and give it a cursor. Sync on both ends.
+
+        The cursor begins with the requests that are open (D2); what is published after this call
+        is in it (S1).
+        """
+        self.claims.attach(client)
+        try:
+            with self.hub.subscribe(self.permissions.open_events()) as subscription:
+                yield subscription
+        finally:
+            self.claims.detach(client)
+
+    # --- closing -----------------------------------------------------------------------------
+
+    def stop_runs(self, reason: str) -> None:
+        """Refuse new prompts and cancel the runs of this workspace. Not a checkpoint (W4).
+
+        Runs that another workspace has in the same lanes go on.
+        """
+        self.closing = True
+        for lane in self.data.busy_lanes():
+            lane.cancel(reason, covers=lambda run: run.owner is self)
+
+    async def wait_idle(self) -> None:
+        """Wait until every run of this workspace has settled."""
+        await self._idle.wait()
+
+
+@asynccontextmanager
+async def open_workspace(
+    plan: Plan, data: DataDirectory, equipment: Equipment, claims: Claims
+) -> AsyncGenerator[Workspace]:
+    """Open a workspace on an open data directory.
+
+    Leaving the block closes it in order (W4): runs are cancelled and store their ends, what else
+    lives here is ended, then the streams end.
+    """
+    async with (
+        open_jobs(equipment.settings) as jobs,
+        open_providers(equipment.open_provider) as providers,
+        trio.open_nursery() as nursery,
+    ):
+        workspace = Workspace(plan, data, nursery, jobs, equipment, claims)
+        workspace.agent = Agent(_home(workspace, data, providers, equipment), plan.config)
+        data.join(workspace.hub)
+        try:
+            yield workspace
+        finally:
+            workspace.stop_runs("the workspace is closing")
+            limit = equipment.settings.close_timeout + equipment.settings.finish_timeout
+            with trio.move_on_after(limit, shield=True) as waiting:
+                await workspace.wait_idle()
+            if waiting.cancelled_caught:
+                logger.error("runs of %r did not settle in %s s", workspace, limit)
+            nursery.cancel_scope.cancel("the workspace is closing")
+            data.leave(workspace.hub)
+            workspace.hub.close()
+
+
+def _home(
+    workspace: Workspace, data: DataDirectory, providers: Providers, equipment: Equipment
+) -> Home:
+    def fold(session_id: str) -> list[Prompt]:
+        return [run.prompt for run in data.lane(SessionID(session_id)).fold()]
+
+    return Home(
+        directory=workspace.plan.directory,
+        store=data.store,
+        histories=data.histories,
+        surroundings=workspace.surroundings,
+        providers=providers,
+        start=workspace.start,
+        fold=fold,
+        embedded=equipment.embedded,
+        settings=equipment.settings,
+        now=equipment.now,
+    )

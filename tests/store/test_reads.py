@@ -1,0 +1,95 @@
+"""Reads stand beside the writer, and see what other programs wrote."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+import trio
+
+from crush_trio.errors import StoreError
+from crush_trio.store.opening import READERS
+from crush_trio.wire.events import Event
+from store_kit import Clock, Gate, Opened, foreign, opening, user
+
+
+@pytest.fixture
+async def opened(tmp_path: Path) -> AsyncGenerator[Opened]:
+    events: list[Event] = []
+    clock = Clock()
+    async with opening("file", tmp_path, events, clock) as store:
+        yield Opened(store, events, clock)
+
+
+async def test_reads_do_not_wait_for_a_long_write(opened: Opened) -> None:
+    """While a transaction is held open by a gate, reads answer with the state before it."""
+    store, gate = opened.store, Gate()
+    with trio.fail_after(5):
+        session_id = await opened.session("old")
+        await store.create_message(user(session_id, "hello")).wait()
+        held = store._writer.post(gate)
+        behind = store.rename_session(session_id, "new")
+        await gate.reached.wait()
+        assert [session.title for session in await store.sessions()] == ["old"]
+        assert len(await store.messages(session_id)) == 1
+        assert not held.done
+        gate.open.set()
+        await behind.wait()
+        assert [session.title for session in await store.sessions()] == ["new"]
+
+
+async def test_more_readers_than_connections_take_turns(opened: Opened) -> None:
+    """Reads are bounded in number and none is lost."""
+    found: list[int] = []
+
+    async def read() -> None:
+        found.append(len(await opened.store.sessions()))
+
+    with trio.fail_after(5):
+        await opened.session()
+        async with trio.open_nursery() as nursery:
+            for _ in range(5 * READERS):
+                nursery.start_soon(read)
+    assert found == [1] * (5 * READERS)
+
+
+async def test_a_reading_connection_cannot_write(opened: Opened) -> None:
+    """Only the writer writes: what a read might change is refused."""
+    with trio.fail_after(5):
+        with pytest.raises(StoreError, match=r"cannot read the database: .*readonly"):
+            await opened.rows("DELETE FROM sessions")
+
+
+async def test_another_program_that_writes_is_noticed_and_read(
+    opened: Opened, tmp_path: Path
+) -> None:
+    """Crush in its local mode takes no lock: what it writes shows, and changes the number."""
+    store = opened.store
+    with trio.fail_after(5):
+        session_id = await opened.session("ours")
+        await store.check_foreign().wait()
+        before = store.foreign_changes
+        await trio.to_thread.run_sync(
+            foreign, tmp_path, f"UPDATE sessions SET title = 'theirs' WHERE id = '{session_id}'"
+        )
+        found = await store.session(session_id)
+        assert found is not None
+        assert found.title == "theirs"
+        await store.check_foreign().wait()
+        assert store.foreign_changes != before
+        before = store.foreign_changes
+        await store.create_message(user(session_id, "x")).wait()
+        assert store.foreign_changes == before
+        await trio.to_thread.run_sync(foreign, tmp_path, "UPDATE sessions SET cost = 1")
+        await store.create_message(user(session_id, "y")).wait()
+        assert store.foreign_changes != before
+
+
+async def test_foreign_todos_that_cannot_be_read_name_their_session(opened: Opened) -> None:
+    """As for messages: a loud error that says where to look."""
+    with trio.fail_after(5):
+        session_id = await opened.session()
+        await opened.post_sql("""UPDATE sessions SET todos = '[{"status":"someday"}]'""").wait()
+        with pytest.raises(StoreError, match=f"todos of session '{session_id}'"):
+            await opened.store.sessions()
