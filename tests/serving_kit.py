@@ -273,9 +273,9 @@ class H2Client:
     ) -> int:
         """Send one request, or its beginning, and return the id of its stream."""
         stream_id = self.connection.get_next_available_stream_id()
-        headers = [(":method", method), (":scheme", "http"), (":authority", "t")]
+        headers = [(":method", method), (":authority", "t")]
         if path is not None:
-            headers.append((":path", path))
+            headers += [(":scheme", "http"), (":path", path)]
         self.connection.send_headers(stream_id, headers, end_stream=end)
         if data:
             self.connection.send_data(stream_id, data)

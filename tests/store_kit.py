@@ -39,6 +39,18 @@ class Opened:
     store: Store
     events: list[Event]
     clock: Clock
+    kind: Kind = "file"
+
+    async def hold(self) -> Gate:
+        """Return the gate that lets the next commit begin: what is posted until then shares it.
+
+        The twin needs none: it commits nothing before the next checkpoint.
+        """
+        gate = Gate()
+        if self.kind == "file":
+            self.store._writer.post(gate)
+            await gate.reached.wait()
+        return gate
 
     async def session(self, title: str = "New Session") -> SessionID:
         """Create a session and return its id."""
@@ -117,7 +129,7 @@ class Gate:
 
     def __call__(self, writing: WriteConnection) -> tuple[None, None]:
         """Write something, and wait in the writer's thread."""
-        writing.execute("UPDATE sessions SET title = title || ' (gated)'")
+        writing.execute("CREATE TABLE IF NOT EXISTS gated (x)")
         trio.from_thread.run_sync(self.reached.set)
         trio.from_thread.run(self._wait)
         return None, None

@@ -91,6 +91,6 @@ def test_a_key_that_no_header_can_hold_is_refused_without_being_told() -> None:
         ("https://api.example.com/v1", False),
     ],
 )
-def test_this_machine_is_known(base_url: str, local: bool) -> None:  # noqa: FBT001
+def test_this_machine_is_known(base_url: str, local: bool) -> None:
     """A proxy is not asked for it."""
     assert Endpoint.of("p", base_url, "", {}).is_local is local

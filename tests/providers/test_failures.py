@@ -39,7 +39,7 @@ def test_an_error_without_a_message_still_says_something() -> None:
     ("status", "retryable"),
     [(400, False), (401, False), (404, False), (408, True), (409, True), (429, True), (503, True)],
 )
-def test_only_some_statuses_are_worth_another_try(status: int, retryable: bool) -> None:  # noqa: FBT001
+def test_only_some_statuses_are_worth_another_try(status: int, retryable: bool) -> None:
     """The list of agent contract 1.19."""
     assert status_error(status, "x").retryable is retryable
 
@@ -102,7 +102,7 @@ def test_a_body_without_a_message_has_none(body: object) -> None:
         ("overloaded", False),
     ],
 )
-def test_an_error_in_the_stream_has_its_own_title(error: object, retryable: bool) -> None:  # noqa: FBT001
+def test_an_error_in_the_stream_has_its_own_title(error: object, retryable: bool) -> None:
     """Some types of it may be gone at the next try (agent contract 1.19)."""
     failure = error_in_stream(error)
     assert (failure.title, failure.text) == ("Stream Error", "stream error: overloaded")

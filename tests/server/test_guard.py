@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import h2.events
 import h11
@@ -11,7 +13,14 @@ from h2.errors import ErrorCodes
 from serving_kit import SETTINGS, Server, read_reply, read_until, request, serving
 from trio.testing import wait_all_tasks_blocked
 
+from crush_trio.addresses import Address
+
 EVENTS = b"GET /v1/events HTTP/1.1\r\nHost: t\r\n\r\n"
+
+
+def unix(directory: Path) -> Address:
+    """Return an address whose sockets are full when they are full: TCP finds more room by and by."""
+    return Address("unix", path=str(directory / "server.sock"))
 
 
 async def assert_serves(server: Server) -> None:
@@ -53,7 +62,9 @@ async def test_priorities_of_many_streams_are_ignored() -> None:
     ("method", "path"),
     [("GET", "/v1/hé"), ("CONNECT", None), ("GET", "v1/health"), ("GET", "/a b"), ("é", "/")],
 )
-async def test_a_malformed_http2_request_ends_its_stream_only(method: str, path: str | None) -> None:
+async def test_a_malformed_http2_request_ends_its_stream_only(
+    method: str, path: str | None
+) -> None:
     """The connection goes on."""
     async with serving() as server:
         client = await server.connect_h2()
@@ -68,6 +79,7 @@ async def test_more_streams_than_allowed_harm_nobody_else() -> None:
     """A client that ignores the limit loses its connection at most."""
     async with serving() as server:
         client = await server.connect_h2()
+        await client.flush()
         await client.wait_for(h2.events.RemoteSettingsChanged)
         client.connection.remote_settings[3] = 5_000  # the client's idea of the limit
         client.connection.remote_settings.acknowledge()
@@ -167,10 +179,10 @@ async def test_an_http2_event_stream_ends_with_end_stream() -> None:
 
 
 @pytest.mark.promise("S3")
-async def test_a_stalled_http1_reader_does_not_hold_up_the_end() -> None:
+async def test_a_stalled_http1_reader_does_not_hold_up_the_end(tmp_path: Path) -> None:
     """Its event stream has waited in peace until the server stops, then only for the deadline."""
     settings = attrs.evolve(SETTINGS, drain_timeout=60)
-    async with serving(settings=settings) as server:
+    async with serving(settings=settings, address=unix(tmp_path)) as server:
         stream = await server.connect()
         await stream.send_all(EVENTS.replace(b"events", b"events/flood"))
         await _stall(server)
@@ -180,10 +192,10 @@ async def test_a_stalled_http1_reader_does_not_hold_up_the_end() -> None:
 
 
 @pytest.mark.promise("S3")
-async def test_a_stalled_http2_reader_does_not_hold_up_the_end() -> None:
+async def test_a_stalled_http2_reader_does_not_hold_up_the_end(tmp_path: Path) -> None:
     """Neither one that gives no window, nor one that does not read its socket."""
     settings = attrs.evolve(SETTINGS, drain_timeout=60)
-    async with serving(settings=settings) as server:
+    async with serving(settings=settings, address=unix(tmp_path)) as server:
         windowless = await server.connect_h2()
         await windowless.send("GET", "/v1/events/flood")
         deaf = await server.connect_h2()
@@ -196,10 +208,10 @@ async def test_a_stalled_http2_reader_does_not_hold_up_the_end() -> None:
 
 
 @pytest.mark.promise("S3")
-async def test_a_stalled_event_stream_is_not_cut_while_the_server_runs() -> None:
+async def test_a_stalled_event_stream_is_not_cut_while_the_server_runs(tmp_path: Path) -> None:
     """After several send deadlines the reader finds all of it."""
     settings = attrs.evolve(SETTINGS, send_deadline=0.05)
-    async with serving(settings=settings) as server:
+    async with serving(settings=settings, address=unix(tmp_path)) as server:
         h1 = await server.connect()
         await h1.send_all(EVENTS.replace(b"events", b"events/flood"))
         h2_client = await server.connect_h2()
@@ -215,9 +227,9 @@ async def test_a_stalled_event_stream_is_not_cut_while_the_server_runs() -> None
 
 
 @pytest.mark.promise("S3")
-async def test_a_slow_http2_reader_costs_a_bounded_buffer() -> None:
+async def test_a_slow_http2_reader_costs_a_bounded_buffer(tmp_path: Path) -> None:
     """The producer stops when window and buffer are full."""
-    async with serving() as server:
+    async with serving(address=unix(tmp_path)) as server:
         client = await server.connect_h2()
         await client.send("GET", "/v1/events/flood")
         await client.wait_for(h2.events.DataReceived, 1, acknowledge=False)
@@ -225,9 +237,9 @@ async def test_a_slow_http2_reader_costs_a_bounded_buffer() -> None:
         assert server.streams.produced <= 65_535 + 3 * 2**16
 
 
-async def test_a_stalled_reader_of_another_answer_is_given_up() -> None:
+async def test_a_stalled_reader_of_another_answer_is_given_up(tmp_path: Path) -> None:
     """After the send deadline, on HTTP/1.1 and on HTTP/2 without a window."""
-    async with serving() as server:
+    async with serving(address=unix(tmp_path)) as server:
         with pytest.raises(trio.BrokenResourceError):
             await _outwait_deadline(server)
         client = await server.connect_h2()
@@ -237,10 +249,12 @@ async def test_a_stalled_reader_of_another_answer_is_given_up() -> None:
         assert await client.status("GET", "/v1/health") == 200
 
 
-async def test_a_cancelled_stream_leaves_no_hole_in_what_its_neighbours_send() -> None:
+async def test_a_cancelled_stream_leaves_no_hole_in_what_its_neighbours_send(
+    tmp_path: Path,
+) -> None:
     """A response that was about to be written when its stream was reset is written all the same:
     both sides of HTTP/2 count on having seen the same headers."""
-    async with serving() as server:
+    async with serving(address=unix(tmp_path)) as server:
         client = await server.connect_h2()
         client.connection.increment_flow_control_window(2**30)
         client.connection.update_settings({4: 2**30})
@@ -287,7 +301,7 @@ async def test_an_answer_is_heard_although_the_request_is_still_being_sent() -> 
     """Closing at once would reset the connection, and the client would lose the reason."""
     settings = attrs.evolve(SETTINGS, body_bytes=2**20)
     async with serving(settings=settings) as server:
-        reply = await server.request("PUT", "/v1/note", b"x" * 8 * 2**20)
+        reply = await server.request("PUT", "/v1/note", body=b"x" * 8 * 2**20)
         assert reply.status == 413
         assert reply.json == {"message": "request body is larger than 1 MiB"}
 

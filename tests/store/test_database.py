@@ -118,8 +118,7 @@ def test_rows_of_a_session_go_with_it_and_nonsense_is_refused(writing: WriteConn
         "INSERT INTO files VALUES ('g', 's', '/p', '', 0, 1, 1)",
         "INSERT INTO read_files VALUES ('s', '', 1)",
         "INSERT INTO read_files VALUES ('', '/p', 1)",
-        "INSERT INTO messages (id, session_id, role, created_at, updated_at)"
-        " VALUES ('m', 'nobody', 'user', 1, 1)",
+        "INSERT INTO messages SELECT 'm', 'nobody', 'user', '[]', '', 1, 1, NULL, '', 0",
     ):
         with pytest.raises(sqlite3.IntegrityError):
             writing.execute(refused)
@@ -167,6 +166,18 @@ def test_the_newest_row_of_a_version_decides_and_newer_versions_are_left_alone(
     migrate(writing)
     assert columns(writing.connection) == COLUMNS
     assert versions(writing.connection)[-3:] == [(last, 0), (20990101000000, 1), (last, 1)]
+
+
+def test_triggers_of_a_newer_crush_may_ask_for_the_time_in_other_ways(
+    writing: WriteConnection,
+) -> None:
+    """The clock of our jobs answers what today's triggers ask, and SQLite everything else."""
+    migrate(writing)
+    writing.now = 77
+    asked = (
+        "SELECT strftime('%s', 'now'), strftime('%Y', '1999-12-31'), strftime('%s', 0, 'unixepoch')"
+    )
+    assert writing.execute(asked).fetchone() == ("77", "1999", "0")
 
 
 def test_connections_have_the_pragmas_of_crush(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from crush_trio.store.database import WriteConnection, connect_writer
 from crush_trio.store.writer import BATCH, commit
 from crush_trio.wire.events import Event
 from crush_trio.wire.sessions import Session
-from store_kit import KINDS, Clock, Gate, Kind, Opened, assistant, opening, user
+from store_kit import KINDS, Clock, Kind, Opened, assistant, opening, user
 
 
 @pytest.fixture(params=KINDS)
@@ -31,7 +31,7 @@ async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerat
     events: list[Event] = []
     clock = Clock()
     async with opening(kind, tmp_path / "data", events, clock) as store:
-        yield Opened(store, events, clock)
+        yield Opened(store, events, clock, kind)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ async def test_events_come_in_commit_order_with_many_writers_and_cancelled_waits
                 if step % 4 == 1:
                     scope.cancel()
                 await job.wait()
-                assert f"message updated {said}" in opened.told()[-3 * 10 :]
+                assert f"message updated {said}" in opened.told()
             if scope.cancelled_caught:
                 cancelled.append(said)
 
@@ -115,6 +115,7 @@ async def test_events_are_published_before_any_waiter_of_the_commit_wakes(opened
     """Whoever wakes sees the events of the whole commit, not only those up to its own."""
     seen: list[int] = []
     with trio.fail_after(5):
+        gate = await opened.hold()
         jobs = [opened.store.create_session(str(number)) for number in range(10)]
 
         async def look(job: Job[Session]) -> None:
@@ -124,6 +125,7 @@ async def test_events_are_published_before_any_waiter_of_the_commit_wakes(opened
         async with trio.open_nursery() as nursery:
             for job in jobs:
                 nursery.start_soon(look, job)
+            gate.open.set()
     assert seen == [10] * 10
 
 
@@ -153,17 +155,15 @@ async def test_a_reader_that_breaks_does_not_stop_the_writer(
 
 async def test_what_waits_during_a_commit_is_committed_together(on_disk: Opened) -> None:
     """Group commit: one transaction for all jobs that came while another one was open."""
-    store, gate = on_disk.store, Gate()
+    store = on_disk.store
     with trio.fail_after(5):
         statements = await trace(on_disk)
-        held = store._writer.post(gate)
-        await gate.reached.wait()
+        gate = await on_disk.hold()
         jobs = [store.create_session(str(number)) for number in range(100)]
         async with trio.open_nursery() as nursery:
             for job in jobs:
                 nursery.start_soon(job.wait)
             await trio.testing.wait_all_tasks_blocked()
-            assert not held.done
             assert not any(job.done for job in jobs)
             gate.open.set()
     assert jobs_by_transaction(statements) == [1, 100]
@@ -199,11 +199,13 @@ async def test_a_failing_job_spoils_no_other(
     """Each job has its savepoint: what failed is undone alone, though all share a transaction."""
     store = opened.store
     with trio.fail_after(5):
+        gate = await opened.hold()
         before = store.create_session("before")
         broken = store._writer.post(boom)
         twice = store.create_session("twice", session_id=SessionID("s"))
         again = store.create_session("again", session_id=SessionID("s"))
         after = store.create_session("after")
+        gate.open.set()
         with pytest.raises(StoreError, match="boom"):
             await broken.wait()
         with pytest.raises(StoreError, match=r"UNIQUE constraint failed: sessions\.id"):
@@ -223,11 +225,13 @@ async def test_a_failing_commit_fails_every_job_of_it(opened: Opened) -> None:
     with trio.fail_after(5):
         session_id = await opened.session("kept")
         opened.events.clear()
+        gate = await opened.hold()
         good = store.create_session("lost")
         bad = opened.post_sql(
             "PRAGMA defer_foreign_keys = ON",
             "INSERT INTO files VALUES ('f', 'nobody', '/p', '', 0, 1, 1)",
         )
+        gate.open.set()
         for job in (good, bad):
             with pytest.raises(StoreError, match="FOREIGN KEY constraint failed"):
                 await job.wait()
@@ -247,7 +251,9 @@ async def test_a_transaction_that_sqlite_gave_up_fails_every_job_of_it(opened: O
         raise sqlite3.OperationalError("disk I/O error")
 
     with trio.fail_after(5):
+        gate = await opened.hold()
         jobs = [store.create_session("a"), store._writer.post(give_up), store.create_session("b")]
+        gate.open.set()
         for job in jobs:
             with pytest.raises(StoreError, match="disk I/O error"):
                 await job.wait()

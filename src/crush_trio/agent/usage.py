@@ -16,11 +16,11 @@ def cost(usage: Usage, model: Model, *, flat_rate: bool = False) -> float:
     if usage.cost is not None:
         return usage.cost
     return (
-        usage.cache_creation * model.cost_per_1m_in_cached
-        + usage.cache_read * model.cost_per_1m_out_cached
-        + usage.input * model.cost_per_1m_in
-        + usage.output * model.cost_per_1m_out
-    ) / 1e6
+        model.cost_per_1m_in_cached / 1e6 * usage.cache_creation
+        + model.cost_per_1m_out_cached / 1e6 * usage.cache_read
+        + model.cost_per_1m_in / 1e6 * usage.input
+        + model.cost_per_1m_out / 1e6 * usage.output
+    )
 
 
 def estimate(request: list[ModelMessage], answer: int) -> Usage:

@@ -17,9 +17,7 @@ from crush_trio.cli.commands.watch import watch
 from crush_trio.cli.exits import EXIT_CODES, shown_errors
 
 
-@click.group(
-    epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", message="crush-trio %(version)s")
 def cli() -> None:
     """Coding-agent sessions that outlive their clients."""

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import msgspec
 
 from crush_trio.cli.output import Output
-from crush_trio.messages import FinishPart
+from crush_trio.messages import Finish, FinishPart
 from crush_trio.wire.events import Event, RunComplete
 from crush_trio.wire.messages import WireMessage, WireToolCall, WireToolCallPart
-from crush_trio.wire.runs import RunResult
+from crush_trio.wire.runs import Outcome, RunResult
 
 WIDTH = 100
 """Characters of a tool call's line."""
@@ -27,10 +27,6 @@ class Follower:
     Args:
         known: The session's messages from before the prompt; None for a session of our own, in
             which every message is the run's.
-
-    Attributes:
-        missed: Another run of the session has ended, after a time in which events were missed, so
-            that this run may have ended before.
     """
 
     def __init__(
@@ -43,7 +39,6 @@ class Follower:
     ) -> None:
         self.session_id = session_id
         self.run_id = run_id
-        self.missed = False
         self._prompt = prompt
         self._output = output
         self._known = known
@@ -61,8 +56,6 @@ class Follower:
                 self._take_message(message)
             case RunComplete() as end if end.run_id == self.run_id:
                 return self._end(end)
-            case RunComplete() as end if end.session_id == self.session_id:
-                self.missed = True
             case _:
                 pass
         return None
@@ -85,9 +78,7 @@ class Follower:
 
     def _is_prompt(self, message: WireMessage) -> bool:
         known = self._known or frozenset()
-        return (
-            message.role == "user" and message.id not in known and message.text == self._prompt
-        )
+        return message.role == "user" and message.id not in known and message.text == self._prompt
 
     def _take_message(self, message: WireMessage) -> None:
         self._started = self._started or self._is_prompt(message)
@@ -95,7 +86,8 @@ class Follower:
             return
         self._messages.add(message.id)
         if message.is_summary_message is not True:
-            self._output.show(message.id, message.text)
+            final = _finish(message) is not None
+            self._output.show(message.id, message.text, final=final)
         for part in message.parts:
             if isinstance(part, WireToolCallPart) and part.data.finished is True:
                 self._tell_call(part.data)
@@ -109,29 +101,32 @@ class Follower:
         text = end.text or ""
         if text and not self._output.has_text:  # its messages were not told from others'
             self._output.show(end.message_id, text)
-        error = end.error or msgspec.UNSET
-        cancelled = end.cancelled is True
-        outcome = "cancelled" if cancelled else "completed" if error is msgspec.UNSET else "failed"
-        return RunResult(
-            self.run_id, self.session_id, outcome, cancelled, end.message_id, text, error
-        )
+        return self._result(outcome_of(end), end.message_id, text, end.error or msgspec.UNSET)
 
     def stored_result(self, mine: Sequence[WireMessage]) -> RunResult:
         """Return the result of a run that has ended, from its stored messages."""
         last = next((message for message in reversed(mine) if message.role == "assistant"), None)
         finish = _finish(last) if last is not None else None
-        error: str | msgspec.UnsetType = msgspec.UNSET
         if last is None or finish is None:
-            error = "the server lost the run"
-        elif finish.data.reason == "error":
-            told = [finish.data.message, finish.data.details]
-            error = ": ".join(text for text in told if text) or "the run failed"
-        cancelled = finish is not None and finish.data.reason == "canceled"
-        outcome = "cancelled" if cancelled else "completed" if error is msgspec.UNSET else "failed"
-        message_id, text = (last.id, last.text) if last is not None else ("", "")
-        return RunResult(
-            self.run_id, self.session_id, outcome, cancelled, message_id, text, error
-        )
+            return self._result("failed", "", "", "the server lost the run")
+        if finish.reason == "error":
+            told = ": ".join(text for text in (finish.message, finish.details) if text)
+            return self._result("failed", last.id, last.text, told or "the run failed")
+        outcome: Outcome = "cancelled" if finish.reason == "canceled" else "completed"
+        return self._result(outcome, last.id, last.text, msgspec.UNSET)
+
+    def _result(
+        self, outcome: Outcome, message_id: str, text: str, error: str | msgspec.UnsetType
+    ) -> RunResult:
+        cancelled = outcome == "cancelled"
+        return RunResult(self.run_id, self.session_id, outcome, cancelled, message_id, text, error)
+
+
+def outcome_of(end: RunComplete) -> Outcome:
+    """Return how a run ended. An error beside a cancel is no failure (R4)."""
+    if end.cancelled is True:
+        return "cancelled"
+    return "failed" if end.error else "completed"
 
 
 def call_line(name: str, arguments: str) -> str:
@@ -145,10 +140,10 @@ def call_line(name: str, arguments: str) -> str:
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
 
 
-def _finish(message: WireMessage) -> FinishPart | None:
-    return next((part for part in message.parts if isinstance(part, FinishPart)), None)
+def _finish(message: WireMessage) -> Finish | None:
+    return next((part.data for part in message.parts if isinstance(part, FinishPart)), None)
 
 
 def _ends_run(message: WireMessage) -> bool:
     finish = _finish(message)
-    return message.role == "assistant" and finish is not None and finish.data.reason != "tool_use"
+    return message.role == "assistant" and finish is not None and finish.reason != "tool_use"

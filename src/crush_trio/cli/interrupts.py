@@ -36,4 +36,5 @@ class Interrupts:
             if self.count > 1 or self.on_first is None:
                 self._leaving.cancel("interrupted")
                 return
+            self._output.note("cancelling; Ctrl-C again leaves at once")
             self.on_first()

@@ -14,9 +14,9 @@ from crush_trio.cli.answering import Answerer
 from crush_trio.cli.following import Follower
 from crush_trio.cli.output import Output
 from crush_trio.client import EventStream, SessionClient, WorkspaceClient
-from crush_trio.errors import ServerUnavailableError
+from crush_trio.errors import ResponseError, ServerUnavailableError
 from crush_trio.ids import new_id
-from crush_trio.wire.events import PermissionNotification
+from crush_trio.wire.events import PermissionNotification, RunComplete
 from crush_trio.wire.permissions import PermissionRequest
 from crush_trio.wire.runs import RunResult
 
@@ -69,16 +69,26 @@ class RunJoin:
             except ServerUnavailableError:
                 if not self._sent or trio.current_time() > deadline:
                     raise
+            except ResponseError as error:
+                raise self._explained(error) from error
             else:
                 if result is not None:
                     return result
             await trio.sleep(RETRY_PAUSE)
 
+    def _explained(self, error: ResponseError) -> ResponseError:
+        if error.status != 404 or not self._sent:
+            return error
+        return ResponseError(
+            404,
+            "the server has closed the workspace, and the run with it; "
+            f"what there was is in session {self._session.id}",
+        )
+
     async def _attach(self, events: EventStream) -> RunResult | None:
         """Follow the run on one stream; return None if the stream ends before the run."""
-        result = await (self._catch_up() if self._sent else self._submit())
-        deadline_moved = False
-        del deadline_moved
+        resumed = self._sent
+        result = await (self._catch_up() if resumed else self._submit())
         while result is None:
             await self._output.flush()
             try:
@@ -87,10 +97,13 @@ class RunJoin:
                 return None
             self._take_permissions(event.payload)
             result = self._follower.take(event)
-            if result is None and self._follower.missed:
-                self._follower.missed = False
+            if result is None and resumed and self._is_end(event.payload):
                 result = await self._catch_up()
         return result
+
+    def _is_end(self, payload: object) -> bool:
+        """Whether another run of the session has ended: ours may have ended before it, unseen."""
+        return isinstance(payload, RunComplete) and payload.session_id == self._session.id
 
     def _take_permissions(self, payload: object) -> None:
         match payload:
@@ -110,7 +123,10 @@ class RunJoin:
             local_model=True,
             interactive=self._interactive,
         )
-        return answer if isinstance(answer, RunResult) else None
+        if not isinstance(answer, RunResult):
+            return None
+        self._output.show(answer.message_id, answer.text, final=True)
+        return answer
 
     async def _catch_up(self) -> RunResult | None:
         """Print what was missed; return the result if the run has settled meanwhile."""

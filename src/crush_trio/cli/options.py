@@ -10,34 +10,22 @@ if TYPE_CHECKING:
     from crush_trio.addresses import Address
 
 
-class AddressType(click.ParamType["Address"]):
-    """A server's address on the command line."""
+def _to_address(ctx: click.Context, param: click.Parameter, value: str | None) -> Address | None:
+    """Return the address that was given, or refuse it with what is wrong with it."""
+    from crush_trio.addresses import parse_address  # noqa: PLC0415  only when it is used
+    from crush_trio.errors import BadRequestError  # noqa: PLC0415
 
-    name = "address"
-
-    def convert(
-        self,
-        value: str | Address,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Address:
-        """Return the address, or fail with what is wrong with it."""
-        from crush_trio.addresses import Address, parse_address  # noqa: PLC0415  only when used
-        from crush_trio.errors import BadRequestError  # noqa: PLC0415
-
-        if isinstance(value, Address):
-            return value
-        try:
-            return parse_address(value)
-        except BadRequestError as error:
-            self.fail(str(error), param, ctx)
+    try:
+        return None if value is None else parse_address(value)
+    except BadRequestError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
 
 
 host = click.option(
     "-H",
     "--host",
     "host",
-    type=AddressType(),
+    callback=_to_address,
     metavar="ADDRESS",
     help="The server's address: unix:///path/to.sock or tcp://host:port. "
     "[default: this user's own socket]",

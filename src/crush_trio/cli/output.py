@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import sys
 from typing import TextIO
 
@@ -38,6 +39,7 @@ class Output:
     ) -> None:
         self._silent = silent
         self._out = out
+        self._is_terminal = os.isatty(out)
         self._err = err or sys.stderr
         self._shows_progress = self._err.isatty() if progress is None else progress
         self._shown: dict[str, str] = {}
@@ -52,37 +54,55 @@ class Output:
         """Whether any of the answer has been shown."""
         return any(self._shown.values())
 
-    def show(self, message_id: str, text: str) -> None:
-        """Print what is new in a message. Text that has changed instead is printed again."""
+    def show(self, message_id: str, text: str, *, final: bool = False) -> None:
+        """Print what is new in a message.
+
+        A snapshot that is shorter than what was shown may only be late, so nothing happens until a
+        later one contradicts what was shown, or is the ``final`` one: then it is printed anew.
+        """
         text = text.lstrip()
         shown = self._shown.get(message_id, "")
+        if shown.startswith(text) and not (final and shown != text):
+            return
         if not text.startswith(shown):
             self.note("the answer was withdrawn and starts over")
             shown = ""
-        if not shown and text:
+        if not shown:
             self.end_line()
         self._shown[message_id] = text
-        self._print(text[len(shown) :])
+        if not self._silent:
+            self._print(text[len(shown) :])
 
     def end_line(self) -> None:
         """End the line on stdout, if one is open."""
         if self._line_open:
             self._print("\n")
 
+    def print_line(self, text: str) -> None:
+        """Print a line of its own on stdout, silent or not."""
+        self.end_line()
+        self._print(f"{text}\n")
+
     def _print(self, text: str) -> None:
-        if text and not self._silent:
-            self._pending += text.encode("utf-8", "replace")
+        if text:
+            shown = printable(text) if self._is_terminal else text
+            self._pending += shown.encode("utf-8", "replace")
             self._line_open = not text.endswith("\n")
 
     def note(self, text: str) -> None:
         """Tell the user something on stderr, on a line of its own."""
-        self.end_line()
-        click.echo(text, file=self._err)
+        self._tell(printable(text))
 
     def progress(self, text: str) -> None:
         """Tell somebody at a terminal what is going on; else nothing."""
         if self._shows_progress:
-            self.note(click.style(text, dim=True))
+            self._tell(click.style(printable(text), dim=True))
+
+    def _tell(self, line: str) -> None:
+        if self._is_terminal:  # else the answer goes elsewhere, and stays as it is
+            self.end_line()
+            self._catch_up()
+        click.echo(line, file=self._err)
 
     async def flush(self) -> None:
         """Write what has been shown, at the pace of whoever reads it.
@@ -92,7 +112,21 @@ class Output:
         """
         await trio.lowlevel.checkpoint()
         while self._pending:
-            with contextlib.suppress(OSError):  # a regular file cannot be waited for, and never blocks
+            with contextlib.suppress(OSError):  # a regular file cannot be waited for: never blocks
                 await trio.lowlevel.wait_writable(self._out)
-            written = os.write(self._out, self._pending[:ROOM])
-            del self._pending[:written]
+            self._write_some()
+
+    def _catch_up(self) -> None:
+        """Write what stdout takes at once, so that a note comes behind it on a terminal."""
+        while self._pending and select.select([], [self._out], [], 0)[1]:
+            self._write_some()
+
+    def _write_some(self) -> None:
+        del self._pending[: os.write(self._out, self._pending[:ROOM])]
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with what would steer a terminal spelled out: a model may have written it."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else repr(char)[1:-1] for char in text
+    )

@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import attrs
 import click
@@ -24,7 +23,7 @@ from crush_trio.cli.output import Output
 from crush_trio.cli.terminal import Terminal
 from crush_trio.cli.weights import pull_missing
 from crush_trio.client import SessionClient, WorkspaceClient
-from crush_trio.errors import BadRequestError
+from crush_trio.errors import BadRequestError, ResponseError, ServerUnavailableError
 from crush_trio.wire.runs import AgentInfo, RunResult
 
 TITLE = "New Session"
@@ -87,11 +86,9 @@ async def prompt_workspace(
     session, known = await _choose_session(workspace, request)
     async with trio.open_nursery() as nursery:
         terminal = Terminal(output) if request.interactive else None
-        answerer = Answerer(
-            workspace, nursery, output, terminal=terminal, allow_all=request.yolo
-        )
+        answerer = Answerer(workspace, nursery, output, terminal=terminal, allow_all=request.yolo)
         join = RunJoin(workspace, session, request.prompt, output, answerer, known)
-        interrupts.on_first = partial(_cancel, session, output, nursery)
+        interrupts.on_first = lambda: nursery.start_soon(_cancel, session, output)
         result = await join.follow(interactive=request.interactive)
         nursery.cancel_scope.cancel("done")
     return result
@@ -114,9 +111,7 @@ def check_model(name: str, agent: AgentInfo) -> None:
     )
 
 
-async def _prepare_embedded(
-    workspace: WorkspaceClient, request: Request, output: Output
-) -> None:
+async def _prepare_embedded(workspace: WorkspaceClient, request: Request, output: Output) -> None:
     """Say that the embedded model answers, and fetch it if this machine is the server's."""
     output.note("no model is set up: the small embedded model answers")
     if (request.host or default_address()).network == "unix":
@@ -138,10 +133,11 @@ async def _choose_session(
     return session, frozenset(message.id for message in await session.messages())
 
 
-def _cancel(session: SessionClient, output: Output, nursery: trio.Nursery) -> None:
-    """Begin to cancel the session's runs. Not a checkpoint."""
-    output.note("cancelling; Ctrl-C again leaves at once")
-    nursery.start_soon(session.cancel)
+async def _cancel(session: SessionClient, output: Output) -> None:
+    try:
+        await session.cancel()
+    except (ResponseError, ServerUnavailableError) as error:
+        output.note(f"the cancel did not reach the server: {error}")
 
 
 async def _report(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import termios
 
-import click
 import trio
 
 from crush_trio.cli.following import call_line
@@ -39,7 +38,7 @@ class Terminal:
         async with self._turn:
             # What was typed before the question was seen is no answer to it.
             termios.tcflush(self._stdin, termios.TCIFLUSH)
-            self._output.note(click.style(f"\n{describe(request)}", bold=True))
+            self._output.note(f"\n{describe(request)}")
             while True:
                 self._output.note("Allow it? [y]es, [n]o, [a]lways in this session")
                 await trio.lowlevel.wait_readable(self._stdin)

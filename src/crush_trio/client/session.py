@@ -24,7 +24,7 @@ WAIT = 24 * 3600
 
 
 class _Failure(msgspec.Struct, frozen=True):
-    """The body of a 500 that names its run: the run has failed, the request has not."""
+    """The body of an error that names its run: the run has failed, the request has not."""
 
     message: str
     run_id: str
@@ -169,7 +169,7 @@ class SessionClient:
         if answer.status == 202:
             accepted = RunAccepted(message.run_id, message.session_id)
             return answer.decode(RunAccepted) if answer.body else accepted
-        if answer.status == 500 and (failed := _failed(answer)) is not None:
+        if (failed := _failed(answer)) is not None:
             return failed
         raise answer.error()
 

@@ -178,7 +178,11 @@ class LocalModel:
             async with (
                 open_child(self._question, environ=self._environ) as child,
                 open_openai_provider(
-                    name=LOCAL_PROVIDER_ID, base_url=f"{child.address}/v1", api_key=child.key
+                    name=LOCAL_PROVIDER_ID,
+                    base_url=f"{child.address}/v1",
+                    api_key=child.key,
+                    # Its server hangs up between two requests of a connection in 5 of 60 cases.
+                    headers={"connection": "close"},
                 ) as provider,
             ):
                 life.child, life.provider = child, provider

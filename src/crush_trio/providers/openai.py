@@ -266,7 +266,9 @@ def _reason(error: BaseException | None) -> str:
         if isinstance(error, OSError) and error.strerror:
             return error.strerror
         text = text or str(error) or type(error).__name__
-        error = error.__cause__
+        # httpcore hands the original on as an argument.
+        inner: object = error.args[0] if error.args else None
+        error = error.__cause__ or (inner if isinstance(inner, BaseException) else None)
     return text
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -57,8 +58,10 @@ class WriteConnection:
 
     def _strftime(self, form: str, when: str) -> str:
         """Answer the ``strftime('%s', 'now')`` of the triggers with the job's time."""
-        assert (form, when) == ("%s", "now"), "no other form is used in the schema"
-        return str(self.now)
+        if (form, when) == ("%s", "now"):
+            return str(self.now)
+        with closing(sqlite3.connect(":memory:")) as plain:  # some trigger of a newer Crush
+            return plain.execute("SELECT strftime(?, ?)", (form, when)).fetchone()[0]
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         """Run one statement."""

@@ -44,7 +44,7 @@ UPDATE sessions SET prompt_tokens = coalesce(nullif(?, 0), prompt_tokens),
 WHERE id = ?"""
 
 _ENCODER = msgspec.json.Encoder()
-_TODOS = msgspec.json.Decoder(tuple[Todo, ...])
+_TODOS = msgspec.json.Decoder(tuple[Todo, ...] | None)
 
 
 # --- reads -----------------------------------------------------------------------

@@ -112,7 +112,8 @@ async def open_thread_writer(
 
     async def run() -> None:
         with trio.CancelScope(shield=True):  # bounded: after closing, the thread gives up in time
-            await trio.to_thread.run_sync(drain, limiter=trio.CapacityLimiter(1))
+            limiter = trio.CapacityLimiter(1)  # its own: it must start however busy others are
+            await trio.to_thread.run_sync(drain, limiter=limiter, thread_name="store writer")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run, name="store writer")

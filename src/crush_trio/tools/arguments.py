@@ -63,7 +63,7 @@ def decode(arguments: bytes | str, params: type[P]) -> P:
     """
     try:
         given: Any = msgspec.json.decode(arguments or "{}")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeEncodeError):
         raise ArgumentsError(NOT_JSON) from None
     if not isinstance(given, dict):
         raise ArgumentsError(NOT_JSON)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any, Generic
 
-from crush_trio.errors import CrushTrioError
+from crush_trio.errors import CrushTrioError, error_text
 from crush_trio.tools.arguments import P, decode, schema
 from crush_trio.tools.base import ToolAnswer, ToolContext, error
 
@@ -39,10 +39,10 @@ class Builtin(ABC, Generic[P]):
         try:
             return await self.call(decode(arguments, self.params), context)
         except (CrushTrioError, OSError) as failure:
-            return error(str(failure))
+            return error(error_text(failure))
         except Exception as failure:  # noqa: BLE001 - C3: a broken tool breaks only its call
             _log.exception("tool %s failed", self.name)
-            return error(f"{self.name} failed: {failure}")
+            return error(f"{self.name} failed: {error_text(failure)}")
 
     @abstractmethod
     async def call(self, params: P, context: ToolContext) -> ToolAnswer:

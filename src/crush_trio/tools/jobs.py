@@ -22,7 +22,7 @@ from contextlib import asynccontextmanager
 import attrs
 import trio
 
-from crush_trio.errors import ConflictError, WorkspaceClosingError
+from crush_trio.errors import ConflictError, WorkspaceClosingError, error_text
 from crush_trio.settings import Settings
 from crush_trio.tools.capture import Capture
 from crush_trio.tools.processes import DRAIN, KILL_TIMEOUT, Shell, run_shell
@@ -80,7 +80,7 @@ class Job:
                     grace=grace,
                 )
         except* Exception as group:  # noqa: BLE001 - C3: a failure stays in its job
-            self.error = "; ".join(str(error) for error in group.exceptions)
+            self.error = error_text(group)
             _log.warning("shell job %s failed: %s", self.id, self.error)
         finally:
             self._finished_at = trio.current_time()

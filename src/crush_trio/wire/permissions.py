@@ -25,7 +25,7 @@ class PermissionRequest(msgspec.Struct, frozen=True):
 class PermissionGrant(msgspec.Struct, frozen=True):
     """Body of ``POST .../permissions/grant``. Only the request's id counts."""
 
-    permission: PermissionRequest = PermissionRequest()
+    permission: PermissionRequest | None = PermissionRequest()
     action: str = ""
 
 

@@ -37,6 +37,18 @@ class Session(msgspec.Struct, frozen=True):
     attached_clients: int = 0
 
 
+class SaveSession(msgspec.Struct, frozen=True):
+    """Body of ``POST .../sessions`` and ``PUT .../sessions/{sid}``: what a client decides.
+
+    A whole session is sent; of a new one only the title counts (R-15, R-17).
+    """
+
+    id: str = ""
+    title: str = ""
+    cost: float = 0
+    todos: tuple[Todo, ...] | msgspec.UnsetType | None = msgspec.UNSET
+
+
 class CurrentSession(msgspec.Struct, frozen=True):
     """Body of ``POST .../current-session``; an empty id clears."""
 

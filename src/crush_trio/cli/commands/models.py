@@ -18,7 +18,7 @@ def pull() -> ExitCode:
     from crush_trio.cli.weights import pull_missing
 
     async def main() -> ExitCode:
-        await pull_missing()
+        await pull_missing(tell_ready=True)
         return ExitCode.OK
 
     return run_trio(main)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from typing import TYPE_CHECKING
 
 import click
@@ -26,26 +26,20 @@ if TYPE_CHECKING:
 )
 @click.option("--no-token", is_flag=True, help="Let everybody in; only on a loopback TCP address.")
 @click.option("--debug", "-d", is_flag=True, help="Log more.")
-@click.option("--data-dir", "-D", default="", metavar="DIR", help="Where workspaces keep their data.")
-def serve(
-    host: Address | None, idle_exit: float | None, no_token: bool, debug: bool, data_dir: str
-) -> ExitCode:
+def serve(host: Address | None, idle_exit: float | None, no_token: bool, debug: bool) -> ExitCode:
     """Run the server until it is told to stop.
 
     It listens on this user's own socket, or where --host says. On TCP it asks for a token: that of
     CRUSH_TRIO_TOKEN, or one that it makes and keeps where this user's clients find it.
     """
-    from crush_trio.addresses import TOKEN_VARIABLE, default_address
+    from crush_trio.addresses import default_address
     from crush_trio.server import ServeOptions, serve_forever
 
-    serving = ServeOptions(
-        address=host or default_address(),
-        token=os.environ.get(TOKEN_VARIABLE),
-        no_token=no_token,
-        idle_exit=idle_exit,
-        debug=debug,
-        data_dir=data_dir,
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    serving = ServeOptions(host or default_address(), no_token, idle_exit, debug)
 
     async def main() -> ExitCode:
         await serve_forever(serving)

@@ -39,6 +39,8 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         workspace = host.get(workspace_id)
         if wanted.action not in ACTIONS:
             raise BadRequestError("invalid permission action")
+        if wanted.permission is None:
+            raise BadRequestError("permission is missing")
         action = cast("GrantAction", wanted.action)
         return answer(Resolved(workspace.permissions.answer(wanted.permission.id, action)))
 

@@ -12,7 +12,7 @@ from crush_trio.messages import Message
 from crush_trio.server.body import read_body
 from crush_trio.server.problems import answer, empty
 from crush_trio.wire.messages import wire_message
-from crush_trio.wire.sessions import Session
+from crush_trio.wire.sessions import SaveSession, Session
 from crush_trio.workspaces import Workspace, WorkspaceHost
 
 
@@ -41,7 +41,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
 
     @routes.post("/sessions")
     async def create(workspace_id: str) -> Response:
-        wanted = await read_body(Session)
+        wanted = await read_body(SaveSession)
         workspace = host.get(workspace_id)
         session = await workspace.data.store.create_session(wanted.title).wait()
         return answer(told(workspace, session))
@@ -54,7 +54,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     @routes.put("/sessions/<session_id>")
     async def put(workspace_id: str, session_id: str) -> Response:  # noqa: ARG001
         """Rename; the body's id decides, token counters are kept (R-17)."""
-        wanted = await read_body(Session)
+        wanted = await read_body(SaveSession)
         workspace = host.get(workspace_id)
         await workspace.session(SessionID(wanted.id))
         job = workspace.data.store.rename_session(

@@ -32,6 +32,7 @@ def told(workspace: Workspace) -> WireWorkspace:
         config=config,
         env=wanted.env or msgspec.UNSET,
         channels=wanted.channels or msgspec.UNSET,
+        skills=(),
     )
 
 
