@@ -85,7 +85,7 @@ async def open_toolbox(
 ) -> AsyncGenerator[Toolbox]:
     """Open a workspace's surroundings; leaving the block closes its jobs and its store."""
     settings = settings or Settings(kill_grace=0.3)
-    box = Toolbox(Path(os.path.realpath(working_dir)))
+    box = Toolbox(working_dir)
     box.permissions = Permissions(box.publish, working_dir=str(box.working_dir))
     async with open_memory_store(box.publish) as store, open_jobs(settings, shell=shell) as jobs:
         session = await store.create_session("Test").wait()

@@ -294,8 +294,7 @@ def _answer_agent(twin: Twin, method: str, rest: list[str], body: bytes) -> tupl
             return 200, CancelReceipt(covered, settled=False)
         case "POST", ["permissions", "grant"]:
             grant = msgspec.json.decode(body, type=PermissionGrant)
-            return 200, Resolved(
-                twin.permissions.answer(grant.permission.id, cast("Any", grant.action))
-            )
+            request_id = grant.permission.id if grant.permission is not None else ""
+            return 200, Resolved(twin.permissions.answer(request_id, cast("Any", grant.action)))
         case _:
             return 404, ErrorBody("404 page not found")

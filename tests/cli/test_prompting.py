@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -66,15 +67,15 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, autojump_clock: MockClock) -> AsyncGenerator[World]:
-    """A world in virtual time."""
+async def world(tmp_path: Path) -> AsyncGenerator[World]:
+    """A twin, and a program that talks to it."""
     send, receive = trio.open_memory_channel[int](10)
     async with open_twin() as twin:
         yield World(twin, tmp_path / "out", io.StringIO(), send, receive)
 
 
-def request(prompt: str = "hello", **fields: object) -> Request:
-    return Request(prompt, "/work", **fields)  # pyright: ignore[reportArgumentType]
+def request(prompt: str = "hello", **fields: Any) -> Request:
+    return Request(prompt, "/work", **fields)
 
 
 def answers(world: World, *texts: str, **end: object) -> None:
@@ -130,15 +131,18 @@ async def test_a_failed_run_is_a_failed_result(world: World) -> None:
 async def test_a_refused_prompt_is_an_error(world: World) -> None:
     """What the server says reaches the user."""
     world.twin.on_prompt = lambda _: (409, ErrorBody("workspace closing"))
-    with trio.fail_after(5), pytest.RaisesGroup(
-        pytest.RaisesGroup(pytest.RaisesExc(ResponseError, match="workspace closing"))
+    with (
+        trio.fail_after(5),
+        pytest.RaisesGroup(
+            pytest.RaisesGroup(pytest.RaisesExc(ResponseError, match="workspace closing"))
+        ),
     ):
         await world.run(request())
 
 
 @pytest.mark.promise("R16")
 async def test_a_stream_that_ends_early_is_opened_again_and_the_prompt_not_sent_twice(
-    world: World,
+    autojump_clock: MockClock, world: World
 ) -> None:
     """The store has the prompt, so the run is there, or was: it is read and not started again."""
     twin = world.twin
@@ -167,7 +171,9 @@ async def test_a_stream_that_ends_early_is_opened_again_and_the_prompt_not_sent_
     assert (result.text, world.printed, len(twin.prompts)) == ("Hello you.", "Hello you.\n", 1)
 
 
-async def test_a_run_that_ended_unseen_is_read_from_the_store(world: World) -> None:
+async def test_a_run_that_ended_unseen_is_read_from_the_store(
+    autojump_clock: MockClock, world: World
+) -> None:
     """As after a restart of the server, which knows no run ids of before (R16)."""
     twin = world.twin
 
@@ -186,7 +192,9 @@ async def test_a_run_that_ended_unseen_is_read_from_the_store(world: World) -> N
 
 
 @pytest.mark.promise("R16")
-async def test_a_prompt_that_was_not_stored_is_sent_again_with_its_run_id(world: World) -> None:
+async def test_a_prompt_that_was_not_stored_is_sent_again_with_its_run_id(
+    autojump_clock: MockClock, world: World
+) -> None:
     """Either the server knows the id and the prompt waits in its queue, or it was lost."""
     twin = world.twin
 
@@ -206,7 +214,9 @@ async def test_a_prompt_that_was_not_stored_is_sent_again_with_its_run_id(world:
     assert (first.run_id, first.prompt) == (second.run_id, second.prompt)
 
 
-async def test_a_server_that_does_not_come_back_is_an_error(world: World) -> None:
+async def test_a_server_that_does_not_come_back_is_an_error(
+    autojump_clock: MockClock, world: World
+) -> None:
     """The wait for it is bounded."""
 
     def on_prompt(_: AgentMessage) -> Reply | None:
@@ -215,8 +225,11 @@ async def test_a_server_that_does_not_come_back_is_an_error(world: World) -> Non
         return None
 
     world.twin.on_prompt = on_prompt
-    with trio.fail_after(60), pytest.RaisesGroup(
-        pytest.RaisesGroup(pytest.RaisesExc(ServerUnavailableError, match="connection refused"))
+    with (
+        trio.fail_after(60),
+        pytest.RaisesGroup(
+            pytest.RaisesGroup(pytest.RaisesExc(ServerUnavailableError, match="connection refused"))
+        ),
     ):
         await world.run(request())
 
@@ -255,7 +268,9 @@ async def test_without_a_terminal_permissions_are_denied_unless_yolo(
     assert ("--yolo" in world.err.getvalue()) is not granted
 
 
-async def test_another_sessions_permissions_are_left_to_others(world: World) -> None:
+async def test_another_sessions_permissions_are_left_to_others(
+    autojump_clock: MockClock, world: World
+) -> None:
     """D1: a program answers for its own run only."""
     twin = world.twin
 
@@ -285,7 +300,9 @@ async def test_another_sessions_permissions_are_left_to_others(world: World) -> 
     assert not [seen for seen in twin.seen if seen.segments[-1] == "grant"]
 
 
-async def test_the_first_ctrl_c_cancels_the_run_and_prints_what_there_was(world: World) -> None:
+async def test_the_first_ctrl_c_cancels_the_run_and_prints_what_there_was(
+    autojump_clock: MockClock, world: World
+) -> None:
     """The run ends through the server, so everybody sees the same end (R4)."""
     twin = world.twin
 
@@ -308,7 +325,7 @@ async def test_the_first_ctrl_c_cancels_the_run_and_prints_what_there_was(world:
     assert "again leaves at once" in world.err.getvalue()
 
 
-async def test_the_second_ctrl_c_leaves_at_once(world: World) -> None:
+async def test_the_second_ctrl_c_leaves_at_once(autojump_clock: MockClock, world: World) -> None:
     """Also when the server is slow to cancel, or hangs."""
     twin = world.twin
 
@@ -357,7 +374,7 @@ async def test_continue_takes_the_session_used_last(world: World) -> None:
     ],
 )
 async def test_a_wrong_name_is_named_and_nothing_is_sent(
-    world: World, fields: dict[str, object], message: str
+    world: World, fields: dict[str, Any], message: str
 ) -> None:
     """C4: the message says which thing is wrong, and what there is instead."""
     with trio.fail_after(5), pytest.RaisesGroup(pytest.RaisesExc(BadRequestError, match=message)):
@@ -371,4 +388,3 @@ async def test_the_selected_model_may_be_insisted_on(world: World, name: str) ->
     answers(world, "Hello")
     with trio.fail_after(5):
         assert await world.run(request(model=name)) is not None
-

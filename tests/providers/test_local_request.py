@@ -128,7 +128,7 @@ def test_roles_take_turns_and_the_user_begins() -> None:
     [
         pytest.param("The quick brown fox jumps over the lazy dog. " * 10, 102, id="English"),
         pytest.param(
-            "结构化并发是一种编程范式，旨在通过使用结构化的方法来提高" * 5, 245, id="Chinese"
+            "结构化并发是一种编程范式旨在通过使用结构化的方法来提高" * 5, 240, id="Chinese"
         ),
     ],
 )

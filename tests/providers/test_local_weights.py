@@ -130,7 +130,7 @@ async def open_index() -> AsyncGenerator[Index]:
             pass
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        await nursery.start(trio.serve_listeners, serve, [listener])
         yield index
         nursery.cancel_scope.cancel()
 
@@ -173,7 +173,7 @@ async def test_parallel_pulls_share_one_download_and_see_its_progress(tmp_path: 
     assert names(tmp_path) == {"tiny.gguf", "tiny.gguf.checked"}
 
 
-async def _pull(cache: Path, progress: Progress, options: list[str]) -> None:
+async def _pull(cache: Path, progress: Progress | None, options: list[str]) -> None:
     assert await pull_weights(cache, progress, pin=PIN, options=options) == weights_path(cache, PIN)
 
 
@@ -182,7 +182,7 @@ async def test_a_cancelled_pull_leaves_nothing_behind(tmp_path: Path) -> None:
     async with open_index() as index:
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_pull, tmp_path, lambda _done, _total: None, index.options)
+                nursery.start_soon(_pull, tmp_path, None, index.options)
                 await index.asked.wait()
                 nursery.cancel_scope.cancel()
             await index.hung_up.wait()
@@ -205,7 +205,7 @@ async def test_what_is_there_is_not_fetched_again(tmp_path: Path, shelf: list[st
 
 
 async def test_a_damaged_file_and_leftovers_are_replaced(tmp_path: Path, shelf: list[str]) -> None:
-    """A file that changed after its check does not count; scraps of killed programs go."""
+    """A file that was never checked and is wrong does not count; scraps of killed programs go."""
     path = weights_path(tmp_path, PIN)
     (path.parent / "pull-dead" / "tmp").mkdir(parents=True)
     path.write_bytes(CONTENT[::-1])

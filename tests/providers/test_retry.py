@@ -44,7 +44,9 @@ def test_an_error_after_retries_says_so_only_in_its_text() -> None:
     assert error.http_status == 500
 
 
-def test_an_error_without_retries_stays_as_it_is() -> None:
-    """Nothing is wrapped that was not tried again."""
-    error = failure()
-    assert final_error(error, 0) is error
+def test_an_error_without_retries_is_not_called_one() -> None:
+    """It is the same in all but identity: no error may be its own cause."""
+    error = failure(2)
+    final = final_error(error, 0)
+    assert final is not error
+    assert (type(final), final.text, final.retry_after) == (ProviderError, error.text, 2)

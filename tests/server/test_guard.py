@@ -275,11 +275,14 @@ async def test_a_cancelled_stream_leaves_no_hole_in_what_its_neighbours_send(
 # --- connections that are over -----------------------------------------------------
 
 
-async def test_a_connection_that_its_client_ended_is_closed_at_once() -> None:
-    """It does not wait for its idle time-out, which would keep its file descriptor."""
+@pytest.mark.parametrize("requests", [0, 1])
+async def test_a_connection_that_its_client_ended_is_closed_at_once(requests: int) -> None:
+    """It does not wait for its idle time-out, which would keep its file descriptor. Without a
+    request: that is how Crush's client looks whether a server is there (wire contract 10.5)."""
     async with serving() as server:
         stream = await server.connect()
-        assert (await request(stream, "GET", "/v1/health")).status == 200
+        for _ in range(requests):
+            assert (await request(stream, "GET", "/v1/health")).status == 200
         await stream.send_eof()
         assert await stream.receive_some() == b""
 

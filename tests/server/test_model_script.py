@@ -70,16 +70,17 @@ async def test_a_closed_endpoint_leaves_no_stream_open() -> None:
     model = ScriptedModel([Say("a"), Hang()])
     broken: list[httpx2.RequestError] = []
 
-    async def ask(client: httpx2.AsyncClient, url: str) -> None:
+    async def ask(client: httpx2.AsyncClient, address: str) -> None:
         try:
-            await client.post(f"{url}/chat/completions", json=BODY)
+            await client.post(address, json=BODY)
         except httpx2.RequestError as error:
             broken.append(error)
 
     with trio.fail_after(5):
         async with httpx2.AsyncClient() as client, trio.open_nursery() as nursery:
             async with open_model_server(model) as url:
-                nursery.start_soon(ask, client, url)
+                address = f"{url}/chat/completions"
+                nursery.start_soon(ask, client, address)
                 await model.wait_request(1)
     assert len(broken) == 1
     assert (model.open_streams, model.closed_streams) == (0, 1)

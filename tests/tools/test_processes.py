@@ -117,6 +117,10 @@ async def test_output_takes_bounded_memory(command: Command) -> None:
             "trap '' INT TERM; sh -c 'echo $$ > ear; while :; do sleep 300; done'",
             id="ignores SIGINT and SIGTERM",
         ),
+        pytest.param(
+            "sh -c \"trap '' TERM; echo \\$\\$ > ear; while :; do sleep 300; done\" & wait",
+            id="outlives the shell and ignores SIGTERM",
+        ),
     ],
 )
 async def test_a_cancelled_command_leaves_no_process(

@@ -176,18 +176,22 @@ async def test_a_picture_is_shown_to_a_model_that_sees(tmp_path: Path) -> None:
     """By its first bytes, not by its name; it does not count as read."""
     (tmp_path / "a.jpg").write_bytes(PNG)
     (tmp_path / "b.webp").write_bytes(b"?")
+    (tmp_path / "d.png").write_bytes(b"\xff\xd8\xff rest")
+    (tmp_path / "e.png").write_bytes(b"GIF89a rest")
     (tmp_path / "c.gif").write_bytes(b"x" * (MAX_BYTES + 1))
     with trio.fail_after(5):
         async with open_toolbox(tmp_path, supports_images=True) as box:
             shown = await box.call("view", file_path="a.jpg")
             odd = await box.call("view", file_path="b.webp")
             large = await box.call("view", file_path="c.gif")
+            others = [await box.call("view", file_path=name) for name in ("d.png", "e.png")]
             assert await box.store.read_files(box.context.session_id) == []
         async with open_toolbox(tmp_path) as box:
             blind = await box.call("view", file_path="a.jpg")
     expected = base64.b64encode(PNG).decode()
     assert shown == ToolAnswer("", data=expected, mime_type="image/png")
     assert odd.mime_type == "image/webp"
+    assert [other.mime_type for other in others] == ["image/jpeg", "image/gif"]
     assert large.is_error
     assert "too large" in large.content
     assert blind.is_error

@@ -36,7 +36,6 @@ from crush_trio.wire.config import Options
 from crush_trio.wire.runs import AgentInfo
 from crush_trio.wire.sessions import Session
 
-
 logger = logging.getLogger(__name__)
 
 

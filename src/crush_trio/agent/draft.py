@@ -8,6 +8,7 @@ text to the journal. Tool calls and finished reasoning go out in the same step a
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Literal
@@ -16,6 +17,7 @@ import attrs
 import msgspec
 import trio
 
+from crush_trio.errors import StoreError
 from crush_trio.messages import (
     Finish,
     FinishPart,
@@ -261,10 +263,17 @@ class Draft:
         if due < self._next_snapshot:
             self._post_increments()
 
-    def flush(self) -> None:
-        """Post a snapshot of what is not stored yet. Not a checkpoint."""
+    async def flush(self) -> None:
+        """Store and publish a snapshot of what is not stored yet. Always a checkpoint.
+
+        For a reader beside the run: a write that fails is left for the run to find.
+        """
         if self._dirty:
             self._post(streaming=True)
+        await trio.lowlevel.checkpoint()
+        for job in list(self._jobs):
+            with contextlib.suppress(StoreError):
+                await job.wait()
 
     async def wait_stored(self) -> None:
         """Wait until all that was posted is stored. Always a checkpoint.

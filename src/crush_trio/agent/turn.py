@@ -8,7 +8,6 @@ asks for, so that what is stored is well formed whatever happened (R9, R10).
 
 from __future__ import annotations
 
-import contextlib
 from typing import Protocol
 
 import attrs
@@ -138,8 +137,10 @@ class AgentTurn:
             await draft.wait_stored()
             self._session = self._session if usage is None else await usage.wait()
         except StoreError:
-            self.bench.histories.drop(self.session_id)  # what is kept is not what is stored
+            self.bench.histories.drop(self.session_id)
             raise
+        if isinstance(run.error, StoreError):  # what is kept may not be what is stored
+            self.bench.histories.drop(self.session_id)
 
     def farewell(self, run: RunRecord) -> list[Event]:
         """Return the event that tells of a normal end or of a failure; a cancel has none. Sync."""
@@ -156,11 +157,10 @@ class AgentTurn:
 
     async def flush(self) -> None:
         """Store and publish the text so far. Always a checkpoint."""
-        await trio.lowlevel.checkpoint()
-        if self._draft is not None:
-            self._draft.flush()
-            with contextlib.suppress(StoreError):  # the run itself will fail of it
-                await self._draft.wait_stored()
+        if self._draft is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._draft.flush()
 
     # --- the prompt -----------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import subprocess
+import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -35,9 +35,18 @@ TAIL = 10
 
 
 async def ensure_server(
-    client: Client, address: Address, environ: Mapping[str, str] = os.environ
+    client: Client,
+    address: Address,
+    environ: Mapping[str, str] = os.environ,
+    logs: Path | None = None,
 ) -> None:
     """Return once a server answers; start one if none does and ``address`` is a socket file.
+
+    Args:
+        client: Of the server at ``address``.
+        address: Where the server is, or will be.
+        environ: The server's environment.
+        logs: Where its log and the start lock are; the user's log directory if None.
 
     Raises:
         ResponseError: the server there refuses us.
@@ -50,7 +59,7 @@ async def ensure_server(
         raise ServerUnavailableError(
             f"no server answers at {address}: start one with: crush-trio serve --host {address}"
         )
-    folder = _folder(address)
+    folder = _folder(logs or platformdirs.user_log_path("crush-trio"), address)
     async with _start_lock(folder / "start.lock", limit):
         if not await _answers(client, limit):
             await _start(client, address, folder / "server.log", environ)
@@ -74,9 +83,9 @@ async def _answers(client: Client, limit: float) -> bool:
     raise ServerUnavailableError(f"{client!r} gets no answer: is that a crush server?")
 
 
-def _folder(address: Address) -> Path:
+def _folder(logs: Path, address: Address) -> Path:
     """Return the directory of the lock and the log, made if need be."""
-    folder = platformdirs.user_log_path("crush-trio") / address.file_name
+    folder = logs / address.file_name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -112,39 +121,54 @@ async def _start(client: Client, address: Address, log: Path, environ: Mapping[s
     """Start a server and wait until it answers."""
     limit = ready_timeout(environ)
     try:
-        server = _spawn(address, log, environ)
+        pid = _spawn(address, log, environ)
     except OSError as error:
         raise _cannot_start(str(error)) from error
+    status: int | None = None
     with trio.move_on_after(limit):
-        while server.poll() is None:
+        while status is None:
             if await _answers(client, limit):
                 return
             await trio.sleep(POLL_PAUSE)
-    if server.poll() is None:
-        server.terminate()
+            status = _exit_status(pid)
+    if status is None:
+        os.kill(pid, signal.SIGTERM)
         reason = f"it did not answer within {limit:g} s"
     else:
-        reason = f"it exited with status {server.returncode}"
+        reason = f"it exited with status {status}"
     raise _cannot_start(f"{reason}; its log {log} ends with:\n{_tail(log)}")
 
 
-def _spawn(address: Address, log: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start the server in a session of its own, so that it outlives us and our terminal."""
+def _spawn(address: Address, log: Path, environ: Mapping[str, str]) -> int:
+    """Start the server in a session of its own, so that it outlives us and our terminal.
+
+    Not with ``subprocess``, whose objects want to see the end of their process.
+    """
     if log.exists():
         log.replace(log.with_suffix(".old"))
     # -P: the directory that we work in must not shadow any module.
     command = [sys.executable, "-P", "-m", "crush_trio", "serve", "--host", str(address)]
     if not environ.get(IDLE_VARIABLE):
         command += ["--idle-exit", str(IDLE_EXIT)]
-    with log.open("wb") as file:
-        return subprocess.Popen(  # noqa: S603  ourselves
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-            env=environ,
-        )
+    opened = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    return os.posix_spawn(
+        sys.executable,
+        command,
+        environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), opened, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+        setsigdef=[signal.SIGPIPE],
+    )
+
+
+def _exit_status(pid: int) -> int | None:
+    """Return how our server ended, or None while it runs."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def _tail(log: Path) -> str:

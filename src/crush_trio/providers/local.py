@@ -74,11 +74,10 @@ async def open_local_model(
     """
     question = ChildQuestion(weights, LOCAL_MODEL_ID, LOCAL_CONTEXT_WINDOW, LOCAL_SLOTS)
     async with trio.open_nursery() as nursery:
-        model = LocalModel(nursery, question, environ)
         try:
-            yield model
+            yield LocalModel(nursery, question, environ)
         finally:
-            model.close()
+            nursery.cancel_scope.cancel("the embedded model was closed")
 
 
 @attrs.define(eq=False)
@@ -130,10 +129,9 @@ class LocalModel:
         self._question = question
         self._environ = environ
         self._life: _Life | None = None
-        self._closed = False
 
     def __repr__(self) -> str:
-        return f"<LocalModel {'closed' if self._closed else self.pid or 'not started'}>"
+        return f"<LocalModel {self.pid or 'not running'}>"
 
     @property
     def pid(self) -> int | None:
@@ -158,14 +156,9 @@ class LocalModel:
             async with AsyncExitStack() as stack:
                 yield await _enter(stack, provider, request)
 
-    def close(self) -> None:
-        """End the process and refuse further requests. Not a checkpoint; the owner waits."""
-        self._closed = True
-        self._nursery.cancel_scope.cancel("the embedded model was closed")
-
     def _start(self) -> _Life:
         """Begin another life. Not a checkpoint, so that all who want one now share it."""
-        if self._closed:
+        if self._nursery.cancel_scope.cancel_called:
             raise LocalModelError("the embedded model was closed")
         life = self._life = _Life()
         self._nursery.start_soon(_import_sdk, name="import of the SDK")

@@ -8,7 +8,8 @@ Two rules keep this file honest:
 
 1. A key never leaves it but in a request header: every text that goes up is cleaned, and foreign
    exceptions, which may quote a header, are not chained (A2).
-2. The connection is closed when the stream's block is left, and nothing on that way waits (R11).
+2. The connection is closed or given back when the stream's block is left, and nothing on that way
+   waits for the other side for longer than ``DRAIN_TIMEOUT`` (R11).
 """
 
 from __future__ import annotations

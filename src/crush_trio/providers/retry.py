@@ -14,6 +14,8 @@ Pure, so that the waiting is the agent's and counts in virtual time. Synopsis::
 
 from __future__ import annotations
 
+import copy
+
 from crush_trio.errors import ProviderError, RetriesExhaustedError
 
 RETRIES = 3
@@ -46,6 +48,6 @@ def final_error(error: ProviderError, attempt: int) -> ProviderError:
     """Return the error that a step ends with after ``attempt`` retries.
 
     Title and message stay the provider's; only the text of the events says that it was retried
-    (wire contract 6.6).
+    (wire contract 6.6). Always a new error, so that it can be raised from ``error``.
     """
-    return RetriesExhaustedError.of(error) if attempt else error
+    return RetriesExhaustedError.of(error) if attempt else copy.copy(error)

@@ -21,10 +21,11 @@ import attrs
 import msgspec
 import trio
 
-from crush_trio.errors import RunIDConflictError, error_text, sole
+from crush_trio.errors import CrushTrioError, RunIDConflictError, error_text, sole
 from crush_trio.ids import SessionID
 from crush_trio.runs.results import Ending, Results
 from crush_trio.runs.run import Run
+from crush_trio.runs.states import State
 from crush_trio.settings import Settings
 from crush_trio.wire.events import Event, RunComplete, run_complete_event
 from crush_trio.wire.runs import CancelReceipt, CoveredRun
@@ -159,8 +160,9 @@ class Lane:
             run.cancel(reason)
         for run in covered:
             if run.folded_into is not None and run.folded_into not in covered:
-                run.folded_into.folded.remove(run)  # its turn goes on without it
-                self._drop(run)
+                run.leave_turn()  # which goes on without it
+                run.conclude(None)
+                self._tell(run)
             elif run.folded_into is None and run is not self.active:
                 self._drop(run)
         return Receipt(tuple(covered))
@@ -225,18 +227,21 @@ class Lane:
         prompt settles with its run and has no ``run_complete`` of its own (R12).
         """
         was_head = run is self.active
-        if run.folded_into is None:
-            self._runs.remove(run)
-            for event in run.turn.farewell(run) if was_head else ():
-                self._publish(event)
-            self._publish(_run_complete(run))
-        for each in (run, *run.folded):
-            self._results.keep(each.ending)
-            each.settle()
-        if was_head and self._runs:
+        self._runs.remove(run)
+        for event in run.turn.farewell(run) if was_head else ():
+            self._publish(event)
+        self._publish(_run_complete(run))
+        self._tell(run, *run.folded)
+
+    def _tell(self, *runs: Run) -> None:
+        """Wake whoever waits for these runs, start the next one, and let the owners know."""
+        for run in runs:
+            self._results.keep(run.ending)
+            run.settle()
+        if self._runs and self._runs[0].state is State.WAITING:
             self._start_head()
-        for each in (run, *run.folded):
-            each.owner.run_settled(each)
+        for run in runs:
+            run.owner.run_settled(run)
 
 
 def _sole(group: BaseExceptionGroup[Exception]) -> Exception:
@@ -246,10 +251,12 @@ def _sole(group: BaseExceptionGroup[Exception]) -> Exception:
 
 
 def _log_end(run: Run, error: Exception | None) -> None:
+    """Log what a run raised: foreseen errors in a line, others with their traceback."""
     if error is None:
         return
+    trace = None if isinstance(error, CrushTrioError) else error
     if run.cancelled_by is None:
-        logger.warning("run %s failed: %s", run.id, error, exc_info=error)
+        logger.warning("run %s failed: %s", run.id, error_text(error), exc_info=trace)
     else:
         logger.warning("run %s raised while it was cancelled", run.id, exc_info=error)
 

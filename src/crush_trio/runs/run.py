@@ -135,6 +135,12 @@ class Run:
         self.folded_into = run
         run.folded.append(self)
 
+    def leave_turn(self) -> None:
+        """Part from the turn that this prompt joined, to end without it. Not a checkpoint."""
+        assert self.folded_into is not None
+        self.folded_into.folded.remove(self)
+        self.folded_into = None
+
     def cancel(self, reason: str) -> None:
         """Ask the run to end as cancelled. Not a checkpoint; the first reason stays.
 

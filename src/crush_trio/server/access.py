@@ -69,8 +69,13 @@ def _require_loopback(address: Address) -> None:
         )
 
 
-def token_paths(bound: Address) -> frozenset[Path]:
-    """Return the token's files: one for each way in which a client here may spell ``bound``."""
+def token_paths(bound: Address, environ: Mapping[str, str] = os.environ) -> frozenset[Path]:
+    """Return the token's files: one for each way in which a client here may spell ``bound``.
+
+    There are none if the environment gives the token: whoever set it can give it to clients too.
+    """
+    if environ.get(TOKEN_VARIABLE):
+        return frozenset()
     hosts = {bound.host}
     if is_loopback(bound.host) or bound.host in {"0.0.0.0", "::"}:  # noqa: S104  compared only
         hosts |= {"localhost", "::1" if ":" in bound.host else "127.0.0.1"}

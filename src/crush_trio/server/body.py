@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
@@ -46,21 +46,17 @@ def _decode(data: bytes, type_: type[T]) -> T:
     except msgspec.ValidationError as error:
         if "got `null`" not in str(error):
             raise
-        value = _without_nulls(msgspec.json.decode(data), inspect.type_info(type_))
-        return msgspec.convert(value, type_)
-    except msgspec.DecodeError:
-        first = _first_value(data)
-        if len(first) == len(data):
-            raise
-        return _decode(first, type_)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    value = _without_nulls(_first_value(data), inspect.type_info(type_))
+    return msgspec.convert(value, type_, str_keys=True)
 
 
-def _first_value(data: bytes) -> bytes:
-    """Return ``data`` up to the end of its first JSON value."""
-    text = data.decode()
-    start = len(text) - len(text.lstrip(" \t\r\n"))
-    _, end = json.JSONDecoder().raw_decode(text, start)
-    return text[:end].encode()
+def _first_value(data: bytes) -> Any:
+    """Return the first JSON value, whatever follows it."""
+    text = data.decode("utf-8", "replace").lstrip(" \t\r\n")
+    _, end = json.JSONDecoder().raw_decode(text)
+    return msgspec.json.decode(text[:end])  # again, as it lets through no half surrogates
 
 
 def _without_nulls(value: Any, type_: inspect.Type) -> Any:
@@ -69,20 +65,21 @@ def _without_nulls(value: Any, type_: inspect.Type) -> Any:
         case inspect.StructType() if value is None:
             return {}
         case inspect.StructType() if isinstance(value, dict):
-            types = {field.encode_name: field.type for field in type_.fields}
+            fields = {field.encode_name: field.type for field in type_.fields}
             return {
-                name: _without_nulls(item, types[name]) if name in types else item
-                for name, item in value.items()
-                if item is not None or (name in types and _takes_null(types[name]))
+                name: _without_nulls(item, fields[name])
+                for name, item in cast("dict[str, Any]", value).items()
+                if name in fields and (item is not None or _takes_null(fields[name]))
             }
         case inspect.UnionType():
             for member in type_.types:
                 value = _without_nulls(value, member) if value is not None else None
             return value
         case inspect.VarTupleType() | inspect.ListType() if isinstance(value, list):
-            return [_without_nulls(item, type_.item_type) for item in value]
+            return [_without_nulls(item, type_.item_type) for item in cast("list[Any]", value)]
         case inspect.DictType() if isinstance(value, dict):
-            return {name: _without_nulls(item, type_.value_type) for name, item in value.items()}
+            items = cast("dict[str, Any]", value).items()
+            return {name: _without_nulls(item, type_.value_type) for name, item in items}
         case _:
             return value
 

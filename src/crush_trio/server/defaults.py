@@ -11,12 +11,10 @@ from crush_trio.settings import Settings
 
 def configure(app: QuartTrio, settings: Settings) -> None:
     """Set up ``app``. To be called before its routes are added."""
-    app.config.update(
-        RESPONSE_TIMEOUT=None,  # 60 s would cut event streams and open prompts
-        BODY_TIMEOUT=settings.body_timeout,
-        MAX_CONTENT_LENGTH=settings.body_bytes,
-        PROVIDE_AUTOMATIC_OPTIONS=False,  # OPTIONS is a wrong method (wire contract 1.3)
-        PROPAGATE_EXCEPTIONS=False,
-    )
+    app.config["RESPONSE_TIMEOUT"] = None  # 60 s would cut event streams and open prompts
+    app.config["BODY_TIMEOUT"] = settings.body_timeout
+    app.config["MAX_CONTENT_LENGTH"] = settings.body_bytes
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # a wrong method (wire contract 1.3)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
     app.url_map.merge_slashes = False  # CleanPaths redirects, with the contract's status
     app.asgi_app = KeepAliveFix(CleanPaths(app.asgi_app))

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
@@ -59,8 +60,10 @@ def install_problems(app: QuartTrio) -> None:
 def _async(respond: Callable[[Any], Response]) -> Callable[[Any], Awaitable[Response]]:
     """Return ``respond`` as the framework wants it: it would call a sync function in a thread."""
 
-    async def handle(error: Exception) -> Response:  # noqa: ASYNC124
-        return respond(error)
+    async def handle(error: Exception) -> Response:
+        response = respond(error)
+        await trio.lowlevel.checkpoint()
+        return response
 
     return handle
 

@@ -25,6 +25,8 @@ class SendBuffer(StreamBuffer):
     and so keeps all of an endless stream in memory; and it never gives up.
     """
 
+    buffer: bytearray
+
     def __init__(self, event_class: type[Event], deadlines: SendDeadlines) -> None:
         super().__init__(event_class)
         self.patient = False

@@ -12,7 +12,7 @@ from hypercorn.events import Closed, Event, RawData
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
-from hypercorn.utils import parse_socket_addr
+from hypercorn.utils import parse_socket_addr  # pyright: ignore[reportUnknownVariableType]
 
 from crush_trio.server.guard.context import ServerContext
 from crush_trio.server.guard.protocol import GuardedProtocol
@@ -37,10 +37,12 @@ class GuardedTCPServer(TCPServer):
     - A write is bounded (:mod:`.deadlines`; hypercorn: shielded without end), tried at once without
       the event loop, and lost by no cancel: what is to be sent is queued in the same step in which
       the protocol made it, so that one stream's cancel leaves no hole in what its neighbours send.
-    - When the peer has gone, so have the socket and the task (hypercorn: after the idle time-out).
+    - When the peer has gone, so have the socket and the task (hypercorn: if it sent no request, only
+      after the idle time-out).
     """
 
-    protocol: GuardedProtocol
+    stream: trio.SocketStream  # pyright: ignore[reportIncompatibleVariableOverride]  no TLS
+    protocol: GuardedProtocol  # pyright: ignore[reportIncompatibleVariableOverride]  only we set it
     context: ServerContext
 
     def __init__(
@@ -51,7 +53,7 @@ class GuardedTCPServer(TCPServer):
         state: LifespanState,
         stream: trio.SocketStream,
     ) -> None:
-        super().__init__(app, config, context, state, stream)
+        super().__init__(app, config, context, state, stream)  # pyright: ignore[reportArgumentType]  no TLS
         self._unsent = bytearray()
         self._writing = False
         self._written = trio.lowlevel.ParkingLot()
@@ -95,7 +97,7 @@ class GuardedTCPServer(TCPServer):
                 server,
                 self.protocol_send,
             )
-            await self.idle_task.restart(task_group, self._idle_timeout)
+            await self.idle_task.restart(task_group, self._idle_timeout)  # pyright: ignore[reportUnknownMemberType]
             await self._read_data()
             self._gone = True
             await self.protocol.handle(Closed())

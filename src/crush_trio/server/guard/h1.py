@@ -25,7 +25,7 @@ class GuardedH11Protocol(H11Protocol):
     - While the server closes, each answer says that it is the connection's last.
     """
 
-    connection: h11.Connection
+    connection: h11.Connection  # pyright: ignore[reportIncompatibleVariableOverride]  no websocket replaces it
     context: ServerContext
 
     def __init__(self, *parts: Any) -> None:

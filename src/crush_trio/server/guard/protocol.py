@@ -15,7 +15,7 @@ from crush_trio.server.guard.h2 import GuardedH2Protocol
 class GuardedProtocol(ProtocolWrapper):
     """Hypercorn's switch between its protocols, over our subclasses of them."""
 
-    protocol: GuardedH11Protocol | GuardedH2Protocol
+    protocol: GuardedH11Protocol | GuardedH2Protocol  # pyright: ignore[reportIncompatibleVariableOverride]  only we set it
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)

@@ -1,0 +1,73 @@
+"""Measure every row of docs/performance.md, ours beside a bare server in the same run.
+
+    python bench/run.py [--only NAME] [--quick] [--rounds N] [--json FILE]
+
+Servers and model are processes of their own, on loopback. Rounds of the two servers alternate, so
+that what else the machine does hurts both; compare ratios of one run. Takes about five minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cancel
+import crowd
+import fanout
+import latency
+import start
+from processes import Kind, Model, Server, model, server
+from table import Row, markdown, write_json
+
+Servers = dict[Kind, Server]
+GROUPS = ("start", "latency", "fanout", "cancel", "sessions", "reconnects", "streams")
+
+
+@contextmanager
+def both(models: Model) -> Generator[Servers]:
+    with server("ours", models) as ours, server("bare", models) as bare:
+        yield {"ours": ours, "bare": bare}
+
+
+def measure(group: str, models: Model, rounds: int, *, quick: bool) -> list[Row]:
+    if group == "start":
+        return start.measure(models, max(1, rounds // 2))
+    work: dict[str, Callable[[Servers], list[Row]]] = {
+        "latency": lambda servers: latency.measure(servers, models, rounds, quick=quick),
+        "fanout": lambda servers: fanout.measure(servers, models, rounds),
+        "cancel": lambda servers: cancel.measure(servers, models, 2 * rounds),
+        "sessions": lambda servers: crowd.sessions(servers, [100] if quick else [100, 1000]),
+        "reconnects": crowd.reconnects,
+        "streams": lambda servers: crowd.streams(
+            servers, models, [200] if quick else [1000, 9000]
+        ),
+    }
+    with both(models) as servers:
+        return work[group](servers)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=GROUPS, action="append")
+    parser.add_argument("--quick", action="store_true", help="two rounds, small crowds")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", type=Path, help="write every sample to this file")
+    given = parser.parse_args()
+    rounds = 2 if given.quick else given.rounds
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    rows: list[Row] = []
+    with model() as models:
+        for group in given.only or GROUPS:
+            found = measure(group, models, rounds, quick=given.quick)
+            print(markdown(found), end="\n\n", flush=True)
+            rows += found
+    if given.json:
+        write_json(given.json, rows)
+
+
+if __name__ == "__main__":
+    main()

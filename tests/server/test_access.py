@@ -1,0 +1,145 @@
+"""Who gets in over TCP (A1), and that the token stays where it belongs (A2)."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from quart_trio import QuartTrio
+from serving_kit import Streams, make_app, serving
+
+from crush_trio.addresses import Address
+from crush_trio.errors import ConfigError
+from crush_trio.server.access import (
+    TokenGuard,
+    choose_token,
+    published_token,
+    token_paths,
+    write_token,
+)
+
+TOKEN = "s3cret-token-of-this-test"
+TCP = Address("tcp", host="127.0.0.1", port=4096)
+
+
+def guarded() -> QuartTrio:
+    app = make_app(Streams())
+    app.asgi_app = TokenGuard(app.asgi_app, TOKEN)
+    return app
+
+
+WRONG = (None, "", TOKEN, "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}")
+
+
+@pytest.mark.promise("A1")
+async def test_without_the_right_token_everything_is_401() -> None:
+    """Before anything else: nobody learns which paths exist."""
+    async with serving(guarded()) as server:
+        for credentials in WRONG:
+            for path in ("/v1/health", "/nowhere", "/v1//health"):
+                headers = () if credentials is None else (("Authorization", credentials),)
+                reply = await server.request("GET", path, headers=headers)
+                assert reply.status == 401
+                assert reply.headers["www-authenticate"] == "Bearer"
+                assert reply.headers["content-type"] == "application/json"
+                assert list(reply.json) == ["message"]
+                assert reply.body.endswith(b"}\n")
+                assert TOKEN.encode() not in reply.body
+
+
+@pytest.mark.promise("A1")
+async def test_the_right_token_lets_in() -> None:
+    """However its scheme is spelled; two headers are one too many."""
+    async with serving(guarded()) as server:
+        for scheme in ("Bearer", "bearer"):
+            shown = ("Authorization", f"{scheme} {TOKEN}")
+            assert (await server.request("GET", "/v1/health", headers=(shown,))).status == 200
+            assert (await server.request("GET", "/v1/health", headers=(shown, shown))).status == 401
+
+
+@pytest.mark.promise("A1")
+async def test_http2_asks_for_the_token_as_well() -> None:
+    """There is one door."""
+    async with serving(guarded()) as server:
+        client = await server.connect_h2()
+        assert await client.status("GET", "/v1/health") == 401
+
+
+async def test_a_unix_socket_needs_no_token() -> None:
+    """Its file mode is the guard."""
+    assert choose_token(Address("unix", path="/s"), {"CRUSH_TRIO_TOKEN": "given"}) is None
+
+
+@pytest.mark.promise("A1")
+def test_each_start_makes_a_token_of_its_own() -> None:
+    """Long enough that nobody guesses it."""
+    first, second = choose_token(TCP, {}), choose_token(TCP, {})
+    assert first is not None
+    assert first != second
+    assert len(first) >= 43
+
+
+def test_a_token_may_be_given() -> None:
+    """By the environment; it must be one that a header can carry."""
+    assert choose_token(TCP, {"CRUSH_TRIO_TOKEN": "given"}) == "given"
+    for bad in ("two words", "line\nbreak", "é"):
+        with pytest.raises(ConfigError, match="visible ASCII") as caught:
+            choose_token(TCP, {"CRUSH_TRIO_TOKEN": bad})
+        assert bad not in str(caught.value)
+
+
+@pytest.mark.promise("A1")
+def test_going_without_a_token_is_for_loopback_only() -> None:
+    """Elsewhere other machines could prompt."""
+    for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost"):
+        assert choose_token(Address("tcp", host=host, port=1), {}, no_token=True) is None
+    for host in ("0.0.0.0", "::", "192.0.2.1", "example.org"):
+        with pytest.raises(ConfigError, match="needs a token"):
+            choose_token(Address("tcp", host=host, port=1), {}, no_token=True)
+
+
+@pytest.mark.promise("A2")
+def test_a_token_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    """File 0600 in a directory 0700, also over a file that was laxer; nothing else is left there."""
+    path = tmp_path / "tokens" / "tcp"
+    path.parent.mkdir(mode=0o755)
+    path.write_text("old")
+    path.chmod(0o644)
+    write_token(path, TOKEN)
+    assert path.read_text() == TOKEN
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_token_file_is_removed_at_the_end(tmp_path: Path) -> None:
+    """Unless another server has put its own there."""
+    ours, theirs = tmp_path / "tokens" / "a", tmp_path / "tokens" / "b"
+    with published_token(frozenset({ours, theirs}), TOKEN):
+        assert ours.read_text() == theirs.read_text() == TOKEN
+        write_token(theirs, "of another server")
+    assert not ours.exists()
+    assert theirs.read_text() == "of another server"
+
+
+def test_a_token_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """It names the file, and not the token."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot write the token file") as caught:
+        write_token(tmp_path / "file" / "token", TOKEN)
+    assert TOKEN not in str(caught.value)
+
+
+def test_clients_find_the_token_however_they_call_this_machine() -> None:
+    """A server on all interfaces, or on localhost, is found under the names that lead to it."""
+    local = token_paths(Address("tcp", host="127.0.0.1", port=80))
+    assert local == token_paths(Address("tcp", host="localhost", port=80))
+    assert local < token_paths(Address("tcp", host="0.0.0.0", port=80))
+    assert len(token_paths(Address("tcp", host="192.0.2.1", port=80))) == 1
+
+
+@pytest.mark.promise("A2")
+def test_the_guard_does_not_show_its_token() -> None:
+    """Not in its repr, which ends up in tracebacks and logs."""
+    assert TOKEN not in repr(TokenGuard(make_app(Streams()), TOKEN))

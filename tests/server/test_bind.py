@@ -1,0 +1,185 @@
+"""Taking an address: never somebody else's, open to nobody else, and left clean (A1)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+import trio
+from serving_kit import LOOPBACK, serving
+
+from crush_trio.addresses import Address
+from crush_trio.errors import AddressInUseError, ConfigError
+from crush_trio.server.bind import LONGEST_PATH, open_listener
+
+
+def unix(directory: Path) -> Address:
+    return Address("unix", path=str(directory / "crush.sock"))
+
+
+def leave_stale_socket(address: Address) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(address.path)
+
+
+@pytest.mark.promise("A1")
+async def test_only_its_owner_may_connect_to_a_socket_file(tmp_path: Path) -> None:
+    """Mode 0600, and the process's umask is as before."""
+    before = os.umask(0o022)
+    try:
+        async with open_listener(unix(tmp_path)):
+            assert stat.S_IMODE(os.stat(unix(tmp_path).path).st_mode) == 0o600
+            assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+
+
+async def test_a_server_answers_on_a_socket_file_and_removes_it(tmp_path: Path) -> None:
+    """It is gone as soon as nobody new gets in, before the server has ended."""
+    gone = list[bool]()
+
+    async def shutdown() -> None:
+        gone.append(not os.path.exists(unix(tmp_path).path))
+
+    async with serving(address=unix(tmp_path), shutdown=shutdown) as server:
+        assert server.address == unix(tmp_path)
+        assert await server.status() == 200
+    assert gone == [True]
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_live_socket_is_never_stolen(tmp_path: Path) -> None:
+    """The second server fails, the first still answers."""
+    async with serving(address=unix(tmp_path)) as server:
+        with pytest.raises(AddressInUseError, match="a server listens at unix://"):
+            async with open_listener(unix(tmp_path)):
+                pass
+        assert await server.status() == 200
+
+
+async def test_a_socket_whose_server_does_not_answer_is_not_stolen(tmp_path: Path) -> None:
+    """Its queue is full, so connecting neither succeeds nor is refused."""
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(unix(tmp_path).path)
+        busy.listen(0)
+        waiting.connect(unix(tmp_path).path)
+        with trio.fail_after(5), pytest.raises(AddressInUseError):
+            async with open_listener(unix(tmp_path)):
+                pass
+    assert Path(unix(tmp_path).path).exists()
+
+
+async def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
+    """What a killed server left does not keep the next one from starting."""
+    leave_stale_socket(unix(tmp_path))
+    async with serving(address=unix(tmp_path)) as server:
+        assert await server.status() == 200
+
+
+async def test_of_servers_that_start_together_one_wins(tmp_path: Path) -> None:
+    """They must not all find the same stale socket and replace each other's."""
+    leave_stale_socket(unix(tmp_path))
+    won, lost = list[int](), list[int]()
+    release = trio.Event()
+
+    async def contend(number: int) -> None:
+        try:
+            async with open_listener(unix(tmp_path)) as (listener, _):
+                won.append(number)
+                async with await listener.accept():
+                    await release.wait()
+        except AddressInUseError:
+            lost.append(number)
+            if len(lost) == 7:
+                release.set()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(contend, number)
+    assert (len(won), len(lost)) == (1, 7)
+
+
+async def test_a_socket_that_has_been_replaced_is_not_removed(tmp_path: Path) -> None:
+    """At its end a server removes its own file only."""
+    async with open_listener(unix(tmp_path)):
+        os.unlink(unix(tmp_path).path)
+        leave_stale_socket(unix(tmp_path))
+    assert Path(unix(tmp_path).path).exists()
+
+
+async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    """It is somebody's."""
+    Path(unix(tmp_path).path).write_text("precious")
+    with pytest.raises(ConfigError, match="is not a socket"):
+        async with open_listener(unix(tmp_path)):
+            pass
+    assert Path(unix(tmp_path).path).read_text() == "precious"
+
+
+async def test_a_path_that_is_too_long_is_an_error_that_says_so(tmp_path: Path) -> None:
+    """With its length and the limit; the longest that fits works."""
+    path = str(tmp_path / "x")
+    path += "x" * (LONGEST_PATH - len(path))
+    async with open_listener(Address("unix", path=path)):
+        pass
+    with pytest.raises(ConfigError, match=f"{LONGEST_PATH + 1} bytes, but only {LONGEST_PATH} fit"):
+        async with open_listener(Address("unix", path=path + "x")):
+            pass
+
+
+async def test_a_missing_directory_is_an_error_that_names_the_path(tmp_path: Path) -> None:
+    """And the reason."""
+    with pytest.raises(ConfigError, match=r"nowhere/crush\.sock: no such file or directory"):
+        async with open_listener(unix(tmp_path / "nowhere")):
+            pass
+
+
+@pytest.mark.promise("A1")
+async def test_a_directory_that_others_can_write_is_refused(tmp_path: Path) -> None:
+    """They could put a socket of theirs in the place of ours; not so if it is sticky."""
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigError, match="can be written by other users"):
+        async with open_listener(unix(tmp_path)):
+            pass
+    tmp_path.chmod(0o1777)
+    async with open_listener(unix(tmp_path)):
+        pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+async def test_a_tcp_address_gets_a_port(host: str) -> None:
+    """Port 0 is replaced by the one that was found, and the rest is as it was asked for."""
+    async with serving(address=Address("tcp", host=host, port=0)) as server:
+        assert server.address.host == host
+        assert server.address.port > 0
+        assert await server.status() == 200
+
+
+async def test_a_tcp_port_that_is_taken_is_an_error_that_says_so() -> None:
+    """It names the address."""
+    async with open_listener(LOOPBACK) as (_, bound):
+        with pytest.raises(AddressInUseError, match=f"tcp://127.0.0.1:{bound.port} already"):
+            async with open_listener(bound):
+                pass
+
+
+async def test_a_host_that_is_not_here_is_an_error_that_says_so() -> None:
+    """An address of another machine cannot be listened at."""
+    with pytest.raises(ConfigError, match=r"cannot listen at tcp://192\.0\.2\.1:0"):
+        async with open_listener(Address("tcp", host="192.0.2.1", port=0)):
+            pass
+
+
+@pytest.mark.promise("S3")
+async def test_tcp_connections_notice_that_their_peer_has_vanished() -> None:
+    """Keep-alive is on, and is inherited by each connection."""
+    async with open_listener(LOOPBACK) as (listener, bound):
+        async with (
+            await trio.open_tcp_stream(bound.host, bound.port),
+            await listener.accept() as ours,
+        ):
+            assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
