@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -13,7 +14,9 @@ import h2.events
 import h11
 import msgspec
 import trio
+from quart.wrappers.response import ResponseBody
 from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioResponse
 
 from crush_trio.addresses import Address
 from crush_trio.server.body import read_body
@@ -41,26 +44,56 @@ class Streams:
         self.none_open = trio.Event()
         self.reached = trio.Event()
 
-    async def frames(self) -> AsyncIterator[bytes]:
-        self.open += 1
-        try:
-            yield b"data: first\n\n"
-            await self.closing.wait()
-            yield b"data: last\n\n"
-        finally:
-            self.open -= 1
-            self.none_open.set()
 
-    async def flood(self, chunk: bytes = CHUNK) -> AsyncIterator[bytes]:
-        self.open += 1
-        try:
-            while not self.closing.is_set():
-                yield chunk
-                self.produced += len(chunk)
-                await trio.lowlevel.checkpoint()
-        finally:
-            self.open -= 1
-            self.none_open.set()
+class Frames(ResponseBody):
+    """An event stream: something at once, something at the end."""
+
+    def __init__(self, streams: Streams) -> None:
+        self.streams = streams
+        self.first = True
+
+    async def __aenter__(self) -> Frames:
+        self.streams.open += 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.streams.open -= 1
+        self.streams.none_open.set()
+
+    def __aiter__(self) -> Frames:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self.first:
+            self.first = False
+            return b"data: first\n\n"
+        if self.streams.closing.is_set():
+            raise StopAsyncIteration
+        await self.streams.closing.wait()
+        return b"data: last\n\n"
+
+
+class Flood(Frames):
+    """An endless stream, for readers that do not read."""
+
+    async def __anext__(self) -> bytes:
+        if not self.first:
+            self.streams.produced += len(CHUNK)
+        self.first = False
+        await trio.lowlevel.checkpoint()
+        if self.streams.closing.is_set():
+            raise StopAsyncIteration
+        return CHUNK
+
+
+class Cut(Frames):
+    """A body that fails in the middle."""
+
+    async def __anext__(self) -> bytes:
+        if not self.first:
+            raise RuntimeError("in the middle")
+        self.first = False
+        return b"begun"
 
 
 def make_app(streams: Streams, settings: Settings = SETTINGS) -> QuartTrio:
@@ -68,11 +101,24 @@ def make_app(streams: Streams, settings: Settings = SETTINGS) -> QuartTrio:
     app = QuartTrio("small")
     configure(app, settings)
     install_problems(app)
-    event_stream = {"content-type": "text/event-stream"}
+    for path, body, content_type in (
+        ("/v1/events", Frames, "text/event-stream"),
+        ("/v1/events/flood", Flood, "text/event-stream"),
+        ("/v1/flood", Flood, "application/json"),
+        ("/v1/cut", Cut, "text/plain"),
+    ):
+        app.add_url_rule(path, path, partial(_stream, body, streams, content_type))
 
     @app.get("/v1/health")
     async def health() -> Any:
+        await trio.lowlevel.checkpoint()
         return empty()
+
+    @app.get("/v1/quick")
+    async def quick() -> Any:
+        streams.reached.set()
+        await trio.lowlevel.checkpoint()
+        return answer("quick"), 200, {"x-quick": "a header that HPACK will remember"}
 
     @app.route("/v1/note", methods=["PUT", "GET", "DELETE"])
     async def note() -> Any:
@@ -82,33 +128,9 @@ def make_app(streams: Streams, settings: Settings = SETTINGS) -> QuartTrio:
     async def echo(text: str) -> Any:
         return answer({"path": text, "text": (await read_body(Note)).text})
 
-    @app.get("/v1/events")
-    async def events() -> Any:
-        return streams.frames(), 200, event_stream
-
-    @app.get("/v1/events/flood")
-    async def flooded_events() -> Any:
-        return streams.flood(), 200, event_stream
-
-    @app.get("/v1/flood")
-    async def flood() -> Any:
-        return streams.flood(), 200, {"content-type": "application/json"}
-
-    @app.get("/v1/quick")
-    async def quick() -> Any:
-        streams.reached.set()
-        return answer("quick"), 200, {"x-quick": "a header that HPACK will remember"}
-
-    @app.get("/v1/cut")
-    async def cut() -> Any:
-        async def body() -> AsyncIterator[bytes]:
-            yield b"begun"
-            raise RuntimeError("in the middle")
-
-        return body(), 200, {"content-type": "text/plain"}
-
     @app.get("/v1/bug")
     async def bug() -> Any:
+        await trio.lowlevel.checkpoint()
         raise RuntimeError("secret detail")
 
     @app.get("/v1/never")
@@ -118,7 +140,12 @@ def make_app(streams: Streams, settings: Settings = SETTINGS) -> QuartTrio:
     return app
 
 
-@attrs.frozen
+async def _stream(body: type[Frames], streams: Streams, content_type: str) -> Any:
+    await trio.lowlevel.checkpoint()
+    return TrioResponse(body(streams), content_type=content_type)
+
+
+@attrs.define(eq=False)
 class Server:
     """A running server."""
 
@@ -160,27 +187,32 @@ async def serving(
 ) -> AsyncGenerator[Server]:
     """Serve ``app``; leaving the block stops the server, which must end by itself in time."""
     streams = streams or Streams()
-    app = app or make_app(streams, settings)
-    stop, ended = trio.Event(), trio.Event()
+    stop, bound, ended = trio.Event(), trio.Event(), trio.Event()
+    server = Server(address, streams, stop, ended, [])
 
     async def settle() -> None:
         streams.closing.set()
+        await trio.lowlevel.checkpoint()
 
-    async def run(*, task_status: trio.TaskStatus[Address]) -> None:
-        await serve(
-            app,
-            address,
-            settings=settings,
-            stop=stop,
-            shutdown=shutdown or settle,
-            task_status=task_status,
-        )
+    run = partial(
+        serve,
+        app or make_app(streams, settings),
+        address,
+        settings=settings,
+        stop=stop,
+        shutdown=shutdown or settle,
+    )
+
+    async def host() -> None:
+        async with trio.open_nursery() as nursery:
+            server.address = await nursery.start(run)
+            bound.set()
         ended.set()
 
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            bound: Address = await nursery.start(run)
-            server = Server(bound, streams, stop, ended, [])
+            nursery.start_soon(host)
+            await bound.wait()
             try:
                 yield server
                 stop.set()
@@ -206,7 +238,7 @@ async def request(
     method: str,
     path: str,
     body: bytes = b"",
-    headers: tuple[tuple[str, str], ...] = (),
+    headers: Iterable[tuple[str, str]] = (),
 ) -> Reply:
     """Send one HTTP/1.1 request and return the whole answer.
 
@@ -214,8 +246,10 @@ async def request(
         h11.RemoteProtocolError: the answer was cut off.
     """
     connection = h11.Connection(h11.CLIENT)
-    length = (("Content-Length", str(len(body))),) if body or method == "POST" else ()
-    head = h11.Request(method=method, target=path, headers=(("Host", "t"), *length, *headers))
+    fields = [("Host", "t"), *headers]
+    if body or method == "POST":
+        fields.append(("Content-Length", str(len(body))))
+    head = h11.Request(method=method, target=path, headers=fields)
     await stream.send_all(connection.send(head) or b"")
     if body:
         await stream.send_all(connection.send(h11.Data(data=body)) or b"")
@@ -229,7 +263,7 @@ async def read_reply(stream: trio.abc.Stream, connection: h11.Connection) -> Rep
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(await stream.receive_some())
+            connection.receive_data(bytes(await stream.receive_some()))
         elif isinstance(event, h11.Response):
             reply = event
         elif isinstance(event, h11.Data):

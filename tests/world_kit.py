@@ -416,6 +416,24 @@ async def connect_to(address: Address) -> trio.SocketStream:
     return await trio.open_tcp_stream(address.host, address.port)
 
 
+@attrs.frozen
+class Desk:
+    """One client at work: a workspace, a session of it, and an ear on its events."""
+
+    workspace: WorkspaceClient
+    session: SessionClient
+    ear: Listener
+
+
+@asynccontextmanager
+async def desk(world: World, *, yolo: bool = False) -> AsyncGenerator[Desk]:
+    """Be a client with a new session and an event stream."""
+    async with world.visit(yolo=yolo) as workspace:
+        session = await workspace.create_session("New Session")
+        async with listening(workspace) as ear:
+            yield Desk(workspace, session, ear)
+
+
 async def noticed() -> None:
     """Let the server notice what has just happened to an in-memory connection."""
     await wait_all_tasks_blocked()

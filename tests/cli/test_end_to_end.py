@@ -223,6 +223,6 @@ async def test_other_commands_watch_and_cancel_a_run(open_project: Opener) -> No
                 cancelled = await project.command("cancel", "--wait")
             told = await watched("cancelled")
     assert (cancelled.status, cancelled.out.split()[1]) == (0, "cancelled")
-    assert (ended[0].status, ended[0].err) == (0, "")  # cancelled by somebody else
+    assert (ended[0].status, ended[0].err) == (0, "the run was cancelled\n")  # by somebody else
     assert "user: work" in told
     assert "assistant: Working on it" in told

@@ -85,16 +85,27 @@ def is_alive(pid: int) -> bool:
 # --- answering -------------------------------------------------------------------------
 
 
+COUNTING = """
+import os
+
+with open(os.environ["TEST_STARTS"], "a") as starts:
+    starts.write(f"{os.getpid()}\\n")
+"""
+
+
 @pytest.mark.promise("W5")
 async def test_concurrent_first_requests_share_one_process_that_ends_with_its_owner(
-    weights: Path,
+    weights: Path, tmp_path: Path
 ) -> None:
     """The process starts once, with the first use, and is gone when the owner has closed."""
     answers: list[str] = []
     pids: set[int | None] = set()
+    (tmp_path / "sitecustomize.py").write_text(COUNTING)  # every Python runs it as it starts
+    starts = tmp_path / "starts"
+    environ = shadowed(tmp_path) | {"TEST_STARTS": str(starts)}
 
     with trio.fail_after(PATIENCE):
-        async with open_local_model(weights=weights) as model:
+        async with open_local_model(weights=weights, environ=environ) as model:
 
             async def use() -> None:
                 answers.append(await answer(model, ask("What is the capital of France?")))
@@ -109,6 +120,7 @@ async def test_concurrent_first_requests_share_one_process_that_ends_with_its_ow
     assert all(answers)
     (pid,) = pids
     assert pid is not None
+    assert starts.read_text() == f"{pid}\n"
     assert not is_alive(pid)
 
 
@@ -183,6 +195,8 @@ async def test_a_process_that_does_not_end_is_killed(weights: Path) -> None:
             assert model.pid is not None
             pid = model.pid
             os.kill(pid, signal.SIGSTOP)
+            # Otherwise SIGTERM may overtake it.
+            await trio.to_thread.run_sync(os.waitid, os.P_PID, pid, os.WSTOPPED)
     assert not is_alive(pid)
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from quart_trio import QuartTrio
-from serving_kit import Streams, make_app, serving
 
 from crush_trio.addresses import Address
 from crush_trio.errors import ConfigError
@@ -18,6 +17,7 @@ from crush_trio.server.access import (
     token_paths,
     write_token,
 )
+from serving_kit import Streams, make_app, serving
 
 TOKEN = "s3cret-token-of-this-test"
 TCP = Address("tcp", host="127.0.0.1", port=4096)
@@ -66,7 +66,7 @@ async def test_http2_asks_for_the_token_as_well() -> None:
         assert await client.status("GET", "/v1/health") == 401
 
 
-async def test_a_unix_socket_needs_no_token() -> None:
+def test_a_unix_socket_needs_no_token() -> None:
     """Its file mode is the guard."""
     assert choose_token(Address("unix", path="/s"), {"CRUSH_TRIO_TOKEN": "given"}) is None
 
@@ -133,10 +133,15 @@ def test_a_token_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None
 
 def test_clients_find_the_token_however_they_call_this_machine() -> None:
     """A server on all interfaces, or on localhost, is found under the names that lead to it."""
-    local = token_paths(Address("tcp", host="127.0.0.1", port=80))
-    assert local == token_paths(Address("tcp", host="localhost", port=80))
-    assert local < token_paths(Address("tcp", host="0.0.0.0", port=80))
-    assert len(token_paths(Address("tcp", host="192.0.2.1", port=80))) == 1
+    local = token_paths(Address("tcp", host="127.0.0.1", port=80), {})
+    assert local == token_paths(Address("tcp", host="localhost", port=80), {})
+    assert local < token_paths(Address("tcp", host="0.0.0.0", port=80), {})
+    assert len(token_paths(Address("tcp", host="192.0.2.1", port=80), {})) == 1
+
+
+def test_a_token_that_was_given_is_not_written_down() -> None:
+    """Whoever set the variable can set it for clients too."""
+    assert not token_paths(TCP, {"CRUSH_TRIO_TOKEN": "given"})
 
 
 @pytest.mark.promise("A2")

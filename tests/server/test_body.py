@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from serving_kit import serving
 
 from crush_trio.errors import BadRequestError
 from crush_trio.server.body import decode_body
 from crush_trio.wire.runs import AgentMessage, Attachment
+from serving_kit import serving
 
 
 class Value(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 import trio
+
 from serving_kit import SETTINGS, request, serving
 
 

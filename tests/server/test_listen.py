@@ -6,11 +6,10 @@ import attrs
 import h2.events
 import pytest
 import trio
-from serving_kit import LOOPBACK, SETTINGS, Streams, make_app, read_until, request, serving
+from trio.testing import wait_all_tasks_blocked
 
-from crush_trio.addresses import Address
 from crush_trio.errors import AddressInUseError
-from crush_trio.server.listen import serve
+from serving_kit import SETTINGS, Streams, make_app, read_until, request, serving
 
 
 async def test_nobody_new_gets_in_once_the_server_stops() -> None:
@@ -72,38 +71,23 @@ async def test_a_request_that_never_ends_is_cut_after_the_drain() -> None:
 
 async def test_a_cancelled_server_ends_at_once_with_readers_stalled() -> None:
     """Shielded writes do not hold up a cancel from outside."""
-    streams = Streams()
-
-    async def never() -> None:
-        raise AssertionError
-
-    with trio.fail_after(5):
-        async with trio.open_nursery() as nursery:
-
-            async def run(*, task_status: trio.TaskStatus[Address]) -> None:
-                app = make_app(streams)
-                settings = attrs.evolve(SETTINGS, send_deadline=60, drain_timeout=60)
-                await serve(
-                    app,
-                    LOOPBACK,
-                    settings=settings,
-                    stop=trio.Event(),
-                    shutdown=never,
-                    task_status=task_status,
-                )
-
-            bound: Address = await nursery.start(run)
-            async with await trio.open_tcp_stream(bound.host, bound.port) as stream:
-                await stream.send_all(b"GET /v1/flood HTTP/1.1\r\nHost: t\r\n\r\n")
-                await stream.receive_some()
-                nursery.cancel_scope.cancel("from outside")
-        assert streams.open == 0
+    settings = attrs.evolve(SETTINGS, send_deadline=60, drain_timeout=60)
+    with trio.CancelScope() as scope:
+        async with serving(settings=settings) as server:
+            stream = await server.connect()
+            await stream.send_all(b"GET /v1/flood HTTP/1.1\r\nHost: t\r\n\r\n")
+            await stream.receive_some()
+            await wait_all_tasks_blocked()
+            scope.cancel("from outside")
+    assert scope.cancelled_caught
+    assert server.streams.open == 0
 
 
 async def test_an_error_of_the_first_phase_ends_the_server() -> None:
     """It is raised, and does not leave the server half stopped."""
 
     async def shutdown() -> None:
+        await trio.lowlevel.checkpoint()
         raise RuntimeError("cannot settle")
 
     with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError), flatten_subgroups=True):
@@ -129,10 +113,12 @@ async def test_hooks_of_the_application_run_around_the_service() -> None:
 
     @app.before_serving
     async def begin() -> None:
+        await trio.lowlevel.checkpoint()
         calls.append("begin")
 
     @app.after_serving
     async def end() -> None:
+        await trio.lowlevel.checkpoint()
         calls.append("end")
 
     async with serving(app, streams=streams) as server:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from serving_kit import serving
 
 from crush_trio.server.paths import clean_path, decode_path
+from serving_kit import serving
 
 
 @pytest.mark.parametrize(

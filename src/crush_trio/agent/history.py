@@ -28,6 +28,9 @@ INTERRUPTED = "The call was interrupted before it had a result. It may be tried 
 
 ATTACHED = "The user attached the files below. Take them into account."
 
+MEDIA_FOLLOWS = "Here is the media content from the tool result:"
+"""Text in front of a tool's picture (agent contract 1.7)."""
+
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
 Memo = dict[str, tuple[ModelMessage, ...]]
@@ -55,23 +58,32 @@ def model_messages(
             continue
         found.extend(_remembered(message, memo, images=images))
         if calls := message.tool_calls:
-            found.extend(_results(calls, messages[index + 1 :], memo))
+            found.extend(_results(calls, messages[index + 1 :], memo, images=images))
     return found
 
 
 def _results(
-    calls: Sequence[ToolCall], later: Sequence[Message], memo: Memo
+    calls: Sequence[ToolCall], later: Sequence[Message], memo: Memo, *, images: bool
 ) -> Iterator[ModelMessage]:
-    """Yield exactly one result for each call, in the calls' order, wherever it stands before the next answer."""
+    """Yield exactly one result for each call, in the calls' order, wherever it stands before the next answer.
+
+    Pictures follow in a message of the user behind *all* results of the step: between two results
+    of parallel calls a strict provider would refuse them (agent contract 1.7).
+    """
     given: dict[str, ModelMessage] = {}
+    pictures: list[ModelMessage] = []
     for message in later:
         if message.role == "assistant":
             break
         if message.role == "tool":
-            for each in _remembered(message, memo, images=False):
-                given.setdefault(each.tool_call_id, each)
+            for each in _remembered(message, memo, images=images):
+                if each.role == "user":
+                    pictures.append(each)
+                else:
+                    given.setdefault(each.tool_call_id, each)
     for call in calls:
         yield given.get(call.id) or _unanswered(call)
+    yield from pictures
 
 
 def _since_summary(messages: Sequence[Message], summary_id: str) -> Sequence[Message]:
@@ -104,7 +116,7 @@ def _convert(message: Message, *, images: bool) -> Iterator[ModelMessage]:
                 yield said
         case "tool":
             for result in message.tool_results:
-                yield tool_message(result)
+                yield from tool_messages(result, images=images)
         case "system":
             return
 
@@ -148,23 +160,31 @@ def _assistant(message: Message) -> ModelMessage:
     return ModelMessage("assistant", text=text.strip(), reasoning=reasoning, tool_calls=calls)
 
 
-def tool_message(result: ToolResult) -> ModelMessage:
-    """Return a tool result as a model is told it; media is named, not sent."""
-    text = result.content
+def tool_messages(result: ToolResult, *, images: bool) -> Iterator[ModelMessage]:
+    """Yield a tool result as a model is told it; a picture comes as a message of the user."""
+    text, files = result.content, ()
     if result.data:
-        try:
-            base64.b64decode(result.data, validate=True)
-        except binascii.Error:
-            text = "[Image data could not be loaded]"
-        else:
-            text = "[Image/media content not supported by this model]"
-    return ModelMessage(
+        text, files = _media(result, images=images)
+    yield ModelMessage(
         "tool",
         text=text,
         tool_call_id=result.tool_call_id,
         tool_name=result.name,
         is_error=result.is_error,
     )
+    if files:
+        yield ModelMessage("user", text=MEDIA_FOLLOWS, files=files)
+
+
+def _media(result: ToolResult, *, images: bool) -> tuple[str, tuple[FileContent, ...]]:
+    try:
+        data = base64.b64decode(result.data, validate=True)
+    except binascii.Error:
+        return "[Image data could not be loaded]", ()
+    if not images:
+        return "[Image/media content not supported by this model]", ()
+    file = FileContent(f"tool-result-{result.tool_call_id}", result.mime_type, data)
+    return "[Image/media content loaded - see attached file]", (file,)
 
 
 def _unanswered(call: ToolCall) -> ModelMessage:

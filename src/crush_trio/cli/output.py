@@ -101,7 +101,7 @@ class Output:
     def _tell(self, line: str) -> None:
         if self._is_terminal:  # else the answer goes elsewhere, and stays as it is
             self.end_line()
-            self._catch_up()
+            self.write_now()
         click.echo(line, file=self._err)
 
     async def flush(self) -> None:
@@ -116,8 +116,8 @@ class Output:
                 await trio.lowlevel.wait_writable(self._out)
             self._write_some()
 
-    def _catch_up(self) -> None:
-        """Write what stdout takes at once, so that a note comes behind it on a terminal."""
+    def write_now(self) -> None:
+        """Write what stdout takes at once, and wait for nobody. Not a checkpoint."""
         while self._pending and select.select([], [self._out], [], 0)[1]:
             self._write_some()
 

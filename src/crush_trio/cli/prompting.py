@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import attrs
-import click
 import msgspec
 import trio
 
@@ -48,14 +47,19 @@ class Request:
 async def run_prompt(request: Request, output: Output) -> ExitCode:
     """Send the prompt, print the answer as it comes, and return the exit code."""
     result: RunResult | None = None
-    with trio.open_signal_receiver(signal.SIGINT) as signals:
-        async with trio.open_nursery() as nursery:
-            interrupts = Interrupts(nursery.cancel_scope, output)
-            nursery.start_soon(interrupts.heed, signals)
-            async with _open_workspace(request) as workspace:
-                result = await prompt_workspace(workspace, request, output, interrupts)
-            nursery.cancel_scope.cancel("done")
-    return await _report(request, output, result, interrupted=interrupts.count > 0)
+    try:
+        with trio.open_signal_receiver(signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                interrupts = Interrupts(nursery.cancel_scope, output)
+                nursery.start_soon(interrupts.heed, signals)
+                async with _open_workspace(request) as workspace:
+                    result = await prompt_workspace(workspace, request, output, interrupts)
+                await _print_end(request, output, result)
+                nursery.cancel_scope.cancel("done")
+    finally:
+        output.end_line()  # if something went wrong; there is no time to wait for a slow reader
+        output.write_now()
+    return exit_code(result, interrupted=interrupts.count > 0)
 
 
 @asynccontextmanager
@@ -140,16 +144,20 @@ async def _cancel(session: SessionClient, output: Output) -> None:
         output.note(f"the cancel did not reach the server: {error}")
 
 
-async def _report(
-    request: Request, output: Output, result: RunResult | None, *, interrupted: bool
-) -> ExitCode:
+async def _print_end(request: Request, output: Output, result: RunResult) -> None:
+    """Print what is left to print; Ctrl-C still leaves at once."""
     output.end_line()
-    if result is not None and request.as_json:
+    if request.as_json:
         output.print_line(msgspec.json.encode(result).decode())
     await output.flush()
-    if result is None:
-        return ExitCode.INTERRUPTED
     if result.outcome == "failed":
-        click.echo(f"Error: {result.error or 'the run failed'}", err=True)
-        return ExitCode.FAILED
-    return ExitCode.INTERRUPTED if interrupted and result.cancelled else ExitCode.OK
+        output.note(f"Error: {result.error or 'the run failed'}")
+    elif result.cancelled:
+        output.note("the run was cancelled")
+
+
+def exit_code(result: RunResult | None, *, interrupted: bool) -> ExitCode:
+    """Return the exit code of a run; without a result it was left at once."""
+    if result is None or (interrupted and result.cancelled):
+        return ExitCode.INTERRUPTED
+    return ExitCode.FAILED if result.outcome == "failed" else ExitCode.OK

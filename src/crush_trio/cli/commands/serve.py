@@ -39,6 +39,8 @@ def serve(host: Address | None, idle_exit: float | None, no_token: bool, debug: 
         level=logging.DEBUG if debug else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    if not debug:
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every model request
     serving = ServeOptions(host or default_address(), no_token, idle_exit, debug)
 
     async def main() -> ExitCode:

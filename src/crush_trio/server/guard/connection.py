@@ -41,8 +41,8 @@ class GuardedTCPServer(TCPServer):
       after the idle time-out).
     """
 
-    stream: trio.SocketStream  # pyright: ignore[reportIncompatibleVariableOverride]  no TLS
-    protocol: GuardedProtocol  # pyright: ignore[reportIncompatibleVariableOverride]  only we set it
+    stream: trio.SocketStream
+    protocol: GuardedProtocol
     context: ServerContext
 
     def __init__(
@@ -86,7 +86,7 @@ class GuardedTCPServer(TCPServer):
         server = parse_socket_addr(socket.family, socket.getsockname())
         async with TaskGroup() as task_group:
             self._task_group = task_group
-            self.protocol = GuardedProtocol(
+            self.protocol = GuardedProtocol(  # pyright: ignore[reportIncompatibleVariableOverride]  only we set it
                 self.app,
                 self.config,
                 self.context,

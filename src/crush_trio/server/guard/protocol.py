@@ -15,7 +15,7 @@ from crush_trio.server.guard.h2 import GuardedH2Protocol
 class GuardedProtocol(ProtocolWrapper):
     """Hypercorn's switch between its protocols, over our subclasses of them."""
 
-    protocol: GuardedH11Protocol | GuardedH2Protocol  # pyright: ignore[reportIncompatibleVariableOverride]  only we set it
+    protocol: GuardedH11Protocol | GuardedH2Protocol
 
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts)
@@ -27,6 +27,6 @@ class GuardedProtocol(ProtocolWrapper):
         try:
             await self.protocol.handle(event)
         except H2ProtocolAssumedError as preface:
-            self.protocol = GuardedH2Protocol(*self._parts)
+            self.protocol = GuardedH2Protocol(*self._parts)  # pyright: ignore[reportIncompatibleVariableOverride]  only we set it
             await self.protocol.initiate()
             await self.protocol.handle(RawData(preface.data))
