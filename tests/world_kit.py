@@ -529,6 +529,7 @@ def check_stream(events: list[Event]) -> None:
     """Check what holds for every stream, whatever happened (S4, R8)."""
     known: set[str] = set()
     complete: set[tuple[str, str]] = set()
+    of_session: dict[str, set[str]] = {}
     over: set[str] = set()
     for event in events:
         if event.type == "message":
@@ -536,16 +537,14 @@ def check_stream(events: list[Event]) -> None:
             if event.change == "created":
                 assert identity not in known, f"{identity} was created twice"
                 known.add(identity)
+                of_session.setdefault(event.payload.session_id, set()).add(identity)
             assert identity not in over, f"{identity} was said after its run's end"
         elif event.type == "run_complete":
             done = (event.payload.session_id, event.payload.run_id)
             assert done not in complete, f"run {done} ended twice"
             complete.add(done)
-            over |= {
-                m.payload.id
-                for m in events[: events.index(event)]
-                if m.type == "message" and m.payload.session_id == event.payload.session_id
-            }
+            if event.payload.message_id:  # a prompt that only waited ends beside the active run
+                over |= of_session.get(event.payload.session_id, set())
 
 
 def check_history(messages: list[WireMessage]) -> None:

@@ -15,11 +15,9 @@ from crush_trio.providers.failures import status_error
 from crush_trio.providers.scripted import Answer, Call, Fail, Hang, Say, ScriptedModel, WaitFor
 from world_kit import (
     World,
-    agent_path,
     check_history,
     check_stream,
     desk,
-    listening,
     noticed,
     open_world,
     told,
@@ -390,18 +388,3 @@ async def test_a_session_is_idle_when_the_end_of_its_last_run_is_heard(
                     hosted = world.host.get(workspace.id)
                     assert not hosted.data.busy(session.id)
                     assert not (await session.state()).is_busy
-
-
-async def test_the_kit_tells_two_prompts_of_one_path_apart(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    """Traffic counts requests of a path in order, and another client hears what one does."""
-    with trio.fail_after(LIMIT):
-        async with open_world(tmp_path) as world, desk(world) as place, world.visit() as other:
-            async with listening(other) as ear:
-                assert (await place.session.prompt("hello")).text == "ok"
-                await ear.wait_complete()
-                assert ear.completions() == place.ear.completions()
-            assert [each.path for each in world.traffic.of("POST", "/agent")] == [
-                agent_path(place.session)
-            ]

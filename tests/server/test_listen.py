@@ -72,15 +72,16 @@ async def test_a_request_that_never_ends_is_cut_after_the_drain() -> None:
 async def test_a_cancelled_server_ends_at_once_with_readers_stalled() -> None:
     """Shielded writes do not hold up a cancel from outside."""
     settings = attrs.evolve(SETTINGS, send_deadline=60, drain_timeout=60)
+    streams = Streams()
     with trio.CancelScope() as scope:
-        async with serving(settings=settings) as server:
+        async with serving(streams=streams, settings=settings) as server:
             stream = await server.connect()
             await stream.send_all(b"GET /v1/flood HTTP/1.1\r\nHost: t\r\n\r\n")
             await stream.receive_some()
             await wait_all_tasks_blocked()
             scope.cancel("from outside")
     assert scope.cancelled_caught
-    assert server.streams.open == 0
+    assert streams.open == 0
 
 
 async def test_an_error_of_the_first_phase_ends_the_server() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
 from crush_trio.errors import ConflictError, WorkspaceNotFoundError
 from crush_trio.server.problems import answer
-from serving_kit import Reply, Streams, make_app, serving
+from serving_kit import SETTINGS, Reply, Streams, make_app, read_until, serving
 
 
 def outcome(reply: Reply) -> tuple[int, str | None, bytes]:
@@ -136,16 +137,37 @@ async def test_an_error_after_the_client_has_left_is_logged(
 
 
 @pytest.mark.promise("C4")
-async def test_a_body_that_is_too_large_is_413() -> None:
-    """Announced or not; nothing is read of the first."""
-    async with serving() as server:
-        stream = await server.connect()
+async def test_a_body_that_is_announced_as_too_large_is_413() -> None:
+    """Before any of it is read."""
+    async with serving() as server, await server.connect() as stream:
         await stream.send_all(
             b"PUT /v1/note HTTP/1.1\r\nHost: t\r\nContent-Length: 67108865\r\n\r\n"
         )
-        head = await stream.receive_some()
-        assert head.startswith(b"HTTP/1.1 413 ")
-        assert head.endswith(b'{"message":"request body is larger than 64 MiB"}\n')
+        reply = await read_until(stream, b"}\n")
+    assert reply.startswith(b"HTTP/1.1 413 ")
+    assert reply.endswith(b'{"message":"request body is larger than 64 MiB"}\n')
+
+
+@pytest.mark.promise("C4")
+async def test_a_body_that_turns_out_too_large_is_413() -> None:
+    """In chunks, no length is announced."""
+    settings = attrs.evolve(SETTINGS, body_bytes=1000)
+    async with serving(settings=settings) as server, await server.connect() as stream:
+        await stream.send_all(
+            b"PUT /v1/note HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3e8\r\n" + b" " * 1000 + b"\r\n1\r\n \r\n"
+        )
+        assert (await read_until(stream, b"}\n")).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_body_that_does_not_come_is_408() -> None:
+    """The connection is not kept for ever."""
+    settings = attrs.evolve(SETTINGS, body_timeout=0.05)
+    async with serving(settings=settings) as server, await server.connect() as stream:
+        await stream.send_all(b"PUT /v1/note HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n{")
+        reply = await read_until(stream, b"}\n")
+    assert reply.startswith(b"HTTP/1.1 408 ")
+    assert reply.endswith(b'{"message":"request body did not arrive within 0.05 s"}\n')
 
 
 def test_values_are_encoded_at_once() -> None:

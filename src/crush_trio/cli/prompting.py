@@ -46,7 +46,7 @@ class Request:
 
 async def run_prompt(request: Request, output: Output) -> ExitCode:
     """Send the prompt, print the answer as it comes, and return the exit code."""
-    result: RunResult | None = None
+    code = ExitCode.INTERRUPTED
     try:
         with trio.open_signal_receiver(signal.SIGINT) as signals:
             async with trio.open_nursery() as nursery:
@@ -55,11 +55,12 @@ async def run_prompt(request: Request, output: Output) -> ExitCode:
                 async with _open_workspace(request) as workspace:
                     result = await prompt_workspace(workspace, request, output, interrupts)
                 await _print_end(request, output, result)
+                code = exit_code(result, interrupted=interrupts.count > 0)
                 nursery.cancel_scope.cancel("done")
     finally:
         output.end_line()  # if something went wrong; there is no time to wait for a slow reader
         output.write_now()
-    return exit_code(result, interrupted=interrupts.count > 0)
+    return code
 
 
 @asynccontextmanager
@@ -93,7 +94,10 @@ async def prompt_workspace(
         answerer = Answerer(workspace, nursery, output, terminal=terminal, allow_all=request.yolo)
         join = RunJoin(workspace, session, request.prompt, output, answerer, known)
         interrupts.on_first = lambda: nursery.start_soon(_cancel, session, output)
-        result = await join.follow(interactive=request.interactive)
+        try:
+            result = await join.follow(interactive=request.interactive)
+        finally:
+            interrupts.on_first = None
         nursery.cancel_scope.cancel("done")
     return result
 
@@ -156,8 +160,8 @@ async def _print_end(request: Request, output: Output, result: RunResult) -> Non
         output.note("the run was cancelled")
 
 
-def exit_code(result: RunResult | None, *, interrupted: bool) -> ExitCode:
-    """Return the exit code of a run; without a result it was left at once."""
-    if result is None or (interrupted and result.cancelled):
+def exit_code(result: RunResult, *, interrupted: bool) -> ExitCode:
+    """Return the exit code of a run that has settled."""
+    if interrupted and result.cancelled:
         return ExitCode.INTERRUPTED
     return ExitCode.FAILED if result.outcome == "failed" else ExitCode.OK

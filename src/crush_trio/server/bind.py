@@ -125,7 +125,7 @@ def _opened(directory: Path) -> Generator[int]:
 def _require_safe(directory: int, path: Path) -> None:
     """Refuse a directory in which another user could put a socket in the place of ours (A1)."""
     status = os.fstat(directory)
-    foreign = status.st_uid not in {0, os.geteuid()}
+    foreign = status.st_uid not in {0, os.geteuid()} and os.geteuid() != 0
     # In a sticky directory everybody may add files, but only owners may remove them.
     shared = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
     if foreign or shared:
