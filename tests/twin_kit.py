@@ -7,7 +7,7 @@ in-memory streams (``Twin.connect``) or a socket (``Twin.serve_socket``).
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 from urllib.parse import parse_qsl
@@ -43,6 +43,11 @@ from crush_trio.wire.workspaces import CreateWorkspace, ErrorBody, Workspace
 Reply = tuple[int, msgspec.Struct]
 
 
+async def _let_go(_: AgentMessage) -> None:
+    """Answer a prompt at once."""
+    await trio.lowlevel.checkpoint()
+
+
 @attrs.frozen
 class Seen:
     """One request that the twin got."""
@@ -73,6 +78,7 @@ class Twin:
     ready: bool = True
     model: SelectedModel = attrs.field(factory=lambda: SelectedModel("big", "acme"))
     on_prompt: Callable[[AgentMessage], Reply | None] = lambda _: None
+    hold_prompt: Callable[[AgentMessage], Awaitable[None]] = _let_go
     on_cancel: Callable[[str], None] = lambda _: None
     connections: list[trio.CancelScope] = attrs.field(factory=list[trio.CancelScope])
     permissions: Permissions = attrs.field(init=False)
@@ -190,6 +196,8 @@ class _App:
                 await _stream(self._twin, receive, send)
             case _ if not gone:
                 status, body = _answer(self._twin, request)
+                if status == 202:
+                    await self._twin.hold_prompt(self._twin.prompts[-1])
                 await _send(
                     send, status, b"" if body is None else msgspec.json.encode(body) + b"\n"
                 )

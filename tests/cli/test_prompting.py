@@ -325,6 +325,30 @@ async def test_the_first_ctrl_c_cancels_the_run_and_prints_what_there_was(
     assert "again leaves at once" in world.err.getvalue()
 
 
+async def test_a_ctrl_c_while_the_prompt_is_on_its_way_is_not_lost(
+    autojump_clock: MockClock, world: World
+) -> None:
+    """A cancel that overtook the prompt would cancel nothing (R6), and the run would go on."""
+    twin = world.twin
+    order: list[str] = []
+
+    async def hold(_: AgentMessage) -> None:
+        world.interrupt.send_nowait(signal.SIGINT)
+        await trio.sleep(1)
+        order.append("accepted")
+
+    def on_cancel(_: str) -> None:
+        order.append("cancelled")
+        twin.complete(twin.prompts[0], message_id="m", cancelled=True)
+
+    twin.hold_prompt = hold
+    twin.on_cancel = on_cancel
+    with trio.fail_after(60):
+        result = await world.run(request())
+    assert result is not None
+    assert (result.outcome, order) == ("cancelled", ["accepted", "cancelled"])
+
+
 async def test_the_second_ctrl_c_leaves_at_once(autojump_clock: MockClock, world: World) -> None:
     """Also when the server is slow to cancel, or hangs."""
     twin = world.twin
@@ -388,3 +412,13 @@ async def test_the_selected_model_may_be_insisted_on(world: World, name: str) ->
     answers(world, "Hello")
     with trio.fail_after(5):
         assert await world.run(request(model=name)) is not None
+
+
+async def test_ctrl_c_before_the_prompt_is_sent_leaves_at_once(world: World) -> None:
+    """Nothing runs yet that could be cancelled."""
+    leaving = trio.CancelScope()
+    world.interrupt.send_nowait(signal.SIGINT)
+    with trio.fail_after(5):
+        await Interrupts(leaving, Output(err=world.err)).heed(world.signals)
+    assert leaving.cancel_called
+    assert world.err.getvalue() == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,10 +12,22 @@ import h11
 import pytest
 import trio
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 from trio.testing import wait_all_tasks_blocked
 
 from crush_trio.addresses import Address
-from serving_kit import SETTINGS, Server, read_reply, read_until, request, serving
+from serving_kit import (
+    SETTINGS,
+    H2Client,
+    Server,
+    Streams,
+    read_reply,
+    read_until,
+    request,
+    serving,
+)
+
+Use = Callable[[trio.SocketStream], Awaitable[None]]
 
 EVENTS = b"GET /v1/events HTTP/1.1\r\nHost: t\r\n\r\n"
 
@@ -82,7 +95,9 @@ async def test_more_streams_than_allowed_harm_nobody_else() -> None:
         client = await server.connect_h2()
         await client.flush()
         await client.wait_for(h2.events.RemoteSettingsChanged)
-        client.connection.remote_settings[3] = 5_000  # the client's idea of the limit
+        client.connection.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = (
+            5_000  # the client's idea of the limit
+        )
         client.connection.remote_settings.acknowledge()
         with suppress(trio.BrokenResourceError):  # closed, with or without a reset
             for _ in range(1_200):
@@ -200,8 +215,30 @@ async def test_a_stalled_http2_reader_does_not_hold_up_the_end(tmp_path: Path) -
         await windowless.send("GET", "/v1/events/flood")
         deaf = await server.connect_h2()
         deaf.connection.increment_flow_control_window(2**30)
-        deaf.connection.update_settings({4: 2**30})
+        deaf.connection.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**30})
         await deaf.send("GET", "/v1/events/flood")
+        await _stall(server)
+        server.stop.set()
+        await server.ended.wait()
+
+
+@pytest.mark.promise("S3")
+async def test_a_stalled_reader_does_not_hold_up_those_who_wait_for_its_stream(
+    tmp_path: Path,
+) -> None:
+    """Its deadline runs from the stop on, not only once the runs have been settled."""
+    streams = Streams()
+
+    async def shutdown() -> None:
+        streams.closing.set()
+        await streams.none_open.wait()
+
+    settings = attrs.evolve(SETTINGS, drain_timeout=60)
+    async with serving(
+        streams=streams, settings=settings, shutdown=shutdown, address=unix(tmp_path)
+    ) as server:
+        stream = await server.connect()
+        await stream.send_all(EVENTS.replace(b"events", b"events/flood"))
         await _stall(server)
         server.stop.set()
         await server.ended.wait()
@@ -257,7 +294,7 @@ async def test_a_cancelled_stream_leaves_no_hole_in_what_its_neighbours_send(
     async with serving(address=unix(tmp_path)) as server:
         client = await server.connect_h2()
         client.connection.increment_flow_control_window(2**30)
-        client.connection.update_settings({4: 2**30})
+        client.connection.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**30})
         flood = await client.send("GET", "/v1/events/flood")
         await _stall(server)
         quick = await client.send("GET", "/v1/quick")
@@ -275,16 +312,55 @@ async def test_a_cancelled_stream_leaves_no_hole_in_what_its_neighbours_send(
 # --- connections that are over -----------------------------------------------------
 
 
-@pytest.mark.parametrize("requests", [0, 1])
-async def test_a_connection_that_its_client_ended_is_closed_at_once(requests: int) -> None:
-    """It does not wait for its idle time-out, which would keep its file descriptor. Without a
-    request: that is how Crush's client looks whether a server is there (wire contract 10.5)."""
+async def nothing_sent(stream: trio.SocketStream) -> None:
+    """As Crush's client looks whether a server is there (wire contract 10.5)."""
+
+
+async def half_a_request(stream: trio.SocketStream) -> None:
+    await stream.send_all(b"PUT /v1/note HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n{")
+
+
+async def answered(stream: trio.SocketStream) -> None:
+    assert (await request(stream, "GET", "/v1/health")).status == 200
+
+
+async def streaming(stream: trio.SocketStream) -> None:
+    await stream.send_all(EVENTS)
+    await read_until(stream, b"first\n\n")
+
+
+async def streaming_over_http2(stream: trio.SocketStream) -> None:
+    client = H2Client(stream)
+    await client.wait_for(h2.events.DataReceived, await client.send("GET", "/v1/events"))
+
+
+@pytest.mark.parametrize(
+    "use", [nothing_sent, half_a_request, answered, streaming, streaming_over_http2]
+)
+async def test_nothing_is_left_of_a_connection_that_its_client_ended(use: Use) -> None:
+    """No task waits for the idle time-out, which would keep its file descriptor."""
     async with serving() as server:
+        before = await _tasks()
         stream = await server.connect()
-        for _ in range(requests):
-            assert (await request(stream, "GET", "/v1/health")).status == 200
+        await use(stream)
         await stream.send_eof()
         assert await stream.receive_some() == b""
+        while await _tasks() > before:
+            pass
+
+
+async def test_nothing_is_left_of_an_answer_that_nobody_took() -> None:
+    """HTTP/2: all of it was said, none of it was sent for want of a window, and the client left."""
+    async with serving(settings=attrs.evolve(SETTINGS, send_deadline=60)) as server:
+        before = await _tasks()
+        client = await server.connect_h2()
+        client.connection.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
+        await client.send("GET", "/v1/quick")
+        await server.streams.reached.wait()
+        await wait_all_tasks_blocked()
+        await client.stream.aclose()
+        while await _tasks() > before:
+            pass
 
 
 async def test_an_idle_http2_connection_is_told_goodbye() -> None:
@@ -314,6 +390,12 @@ def _awaiting_reply() -> h11.Connection:
     connection.send(h11.Request(method="GET", target="/", headers=[("Host", "t")]))
     connection.send(h11.EndOfMessage())
     return connection
+
+
+async def _tasks() -> int:
+    """Return how many there are, once all of them wait."""
+    await wait_all_tasks_blocked(0.01)
+    return trio.lowlevel.current_statistics().tasks_living
 
 
 async def _stall(server: Server) -> None:

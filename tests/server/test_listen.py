@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import h2.events
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from crush_trio.addresses import Address
 from crush_trio.errors import AddressInUseError
 from serving_kit import SETTINGS, Streams, make_app, read_until, request, serving
 
@@ -69,19 +72,25 @@ async def test_a_request_that_never_ends_is_cut_after_the_drain() -> None:
         assert await client.wait_for(h2.events.DataReceived) is None
 
 
-async def test_a_cancelled_server_ends_at_once_with_readers_stalled() -> None:
+async def test_a_cancelled_server_ends_at_once_with_readers_stalled(tmp_path: Path) -> None:
     """Shielded writes do not hold up a cancel from outside."""
     settings = attrs.evolve(SETTINGS, send_deadline=60, drain_timeout=60)
-    streams = Streams()
+    address = Address("unix", path=str(tmp_path / "server.sock"))  # full when it is full
+    streams, readers = Streams(), list[trio.SocketStream]()
     with trio.CancelScope() as scope:
-        async with serving(streams=streams, settings=settings) as server:
-            stream = await server.connect()
-            await stream.send_all(b"GET /v1/flood HTTP/1.1\r\nHost: t\r\n\r\n")
-            await stream.receive_some()
+        async with serving(streams=streams, settings=settings, address=address) as server:
+            for path in (b"/v1/flood", b"/v1/events/flood"):
+                reader = await server.connect()
+                server.clients.remove(reader)  # it stays when the server goes
+                readers.append(reader)
+                await reader.send_all(b"GET " + path + b" HTTP/1.1\r\nHost: t\r\n\r\n")
+                await reader.receive_some()
             await wait_all_tasks_blocked()
             scope.cancel("from outside")
     assert scope.cancelled_caught
     assert streams.open == 0
+    for reader in readers:
+        await reader.aclose()
 
 
 async def test_an_error_of_the_first_phase_ends_the_server() -> None:

@@ -8,6 +8,8 @@ more, and a prompt that had begun must not begin twice.
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 from crush_trio.cli.answering import Answerer
@@ -47,6 +49,7 @@ class RunJoin:
         self._run_id = new_id()
         self._follower = Follower(session.id, self._run_id, prompt, output, known)
         self._sent = False
+        self._accepted = trio.Event()
         self._interactive = False
 
     def __repr__(self) -> str:
@@ -60,11 +63,11 @@ class RunJoin:
             ServerUnavailableError: the server is gone and did not come back in time.
         """
         self._interactive = interactive
-        deadline = trio.current_time() + RETURN_TIMEOUT
+        deadline = math.inf
         while True:
             try:
                 async with self._workspace.events() as events:
-                    deadline = trio.current_time() + RETURN_TIMEOUT
+                    deadline = math.inf
                     result = await self._attach(events)
             except ServerUnavailableError:
                 if not self._sent or trio.current_time() > deadline:
@@ -74,7 +77,18 @@ class RunJoin:
             else:
                 if result is not None:
                     return result
+            deadline = min(deadline, trio.current_time() + RETURN_TIMEOUT)
             await trio.sleep(RETRY_PAUSE)
+
+    async def cancel(self) -> None:
+        """Cancel the session's runs, as soon as ours is one of them: a cancel reaches no further (R6).
+
+        Raises:
+            ResponseError: the server refused.
+            ServerUnavailableError: the server is gone.
+        """
+        await self._accepted.wait()
+        await self._session.cancel()
 
     def _explained(self, error: ResponseError) -> ResponseError:
         if error.status != 404 or not self._sent:
@@ -123,6 +137,7 @@ class RunJoin:
             local_model=True,
             interactive=self._interactive,
         )
+        self._accepted.set()
         if not isinstance(answer, RunResult):
             return None
         self._output.show(answer.message_id, answer.text, final=True)
@@ -130,9 +145,9 @@ class RunJoin:
 
     async def _catch_up(self) -> RunResult | None:
         """Print what was missed; return the result if the run has settled meanwhile."""
+        # In this order: what is stored of an idle session is complete.
+        idle = not (await self._session.state()).is_busy
         mine = self._follower.take_stored(await self._session.messages())
         if not mine:
             return await self._submit()
-        if (await self._session.state()).is_busy:
-            return None
-        return self._follower.stored_result(mine)
+        return self._follower.stored_result(mine) if idle else None

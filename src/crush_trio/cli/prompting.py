@@ -28,6 +28,9 @@ from crush_trio.wire.runs import AgentInfo, RunResult
 TITLE = "New Session"
 """The title of a new session until the server has made a better one (wire contract 6.12)."""
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts that are this machine, where the weights that we fetch are the server's."""
+
 
 @attrs.frozen
 class Request:
@@ -93,7 +96,7 @@ async def prompt_workspace(
         terminal = Terminal(output) if request.interactive else None
         answerer = Answerer(workspace, nursery, output, terminal=terminal, allow_all=request.yolo)
         join = RunJoin(workspace, session, request.prompt, output, answerer, known)
-        interrupts.on_first = lambda: nursery.start_soon(_cancel, session, output)
+        interrupts.on_first = lambda: nursery.start_soon(_cancel, join, output)
         try:
             result = await join.follow(interactive=request.interactive)
         finally:
@@ -122,7 +125,8 @@ def check_model(name: str, agent: AgentInfo) -> None:
 async def _prepare_embedded(workspace: WorkspaceClient, request: Request, output: Output) -> None:
     """Say that the embedded model answers, and fetch it if this machine is the server's."""
     output.note("no model is set up: the small embedded model answers")
-    if (request.host or default_address()).network == "unix":
+    address = request.host or default_address()
+    if address.network == "unix" or address.host in LOOPBACK:
         async with workspace.events():  # keeps the workspace open, however long it takes
             await pull_missing()
 
@@ -141,9 +145,9 @@ async def _choose_session(
     return session, frozenset(message.id for message in await session.messages())
 
 
-async def _cancel(session: SessionClient, output: Output) -> None:
+async def _cancel(join: RunJoin, output: Output) -> None:
     try:
-        await session.cancel()
+        await join.cancel()
     except (ResponseError, ServerUnavailableError) as error:
         output.note(f"the cancel did not reach the server: {error}")
 

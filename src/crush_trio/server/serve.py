@@ -141,7 +141,7 @@ async def _serve_host(
             )
             bound: Address = await nursery.start(listening)
             if token is not None:
-                files.enter_context(published_token(token_paths(bound), token))
+                files.enter_context(published_token(token_paths(bound, options.env), token))
             elif bound.network == "tcp":
                 logger.warning("%s lets everybody in who can reach it", bound)
             logger.info("listening at %s", bound)
