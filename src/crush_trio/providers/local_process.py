@@ -21,6 +21,7 @@ import trio
 
 from crush_trio.errors import LocalModelError
 from crush_trio.providers import local_child
+from crush_trio.providers.local_openmp import with_openmp
 
 START_TIMEOUT = 60.0
 """Seconds for the process to load its model: 1 on an idle machine, some more on a slow disk."""
@@ -92,7 +93,8 @@ async def open_child(
         )
     key = secrets.token_urlsafe(32)
     with tempfile.TemporaryFile() as said:
-        process = await _open_process(said.fileno(), environ)
+        env = with_openmp(os.environ if environ is None else environ, question.weights.parent)
+        process = await _open_process(said.fileno(), env)
         try:
             line = await _ask(process, question, key)
             if not line:
@@ -104,7 +106,7 @@ async def open_child(
                 await _end(process)
 
 
-async def _open_process(stderr: int, environ: Mapping[str, str] | None) -> trio.Process:
+async def _open_process(stderr: int, environ: Mapping[str, str]) -> trio.Process:
     # -P: nothing in the directory of the project that is worked on may be imported.
     # A session of its own: a terminal's Ctrl-C is for us, and we end it when we are done.
     try:

