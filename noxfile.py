@@ -13,8 +13,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 
 
 def install(session: nox.Session, *groups: str) -> None:
-    """Install this package, the embedded model's engine and the named dependency groups."""
-    session.install("-e.[local]", *nox.project.dependency_groups(PROJECT, *groups))
+    """Install this package with all that is optional, and the named dependency groups."""
+    session.install("-e.[local,tls]", *nox.project.dependency_groups(PROJECT, *groups))
 
 
 @nox.session

@@ -57,7 +57,9 @@ class Models:
     async def stream(self, session: str, messages: list[bytes]) -> AsyncGenerator[str]:
         body = b'{"model":"large","stream":true,"messages":[' + b",".join(messages) + b"]}"
         head = f"POST / HTTP/1.1\r\nx-session-id: {session}\r\ncontent-length: {len(body)}\r\n\r\n"
-        stream = self._idle.pop() if self._idle else await trio.open_tcp_stream("127.0.0.1", self._port)
+        stream = (
+            self._idle.pop() if self._idle else await trio.open_tcp_stream("127.0.0.1", self._port)
+        )
         whole = False
         try:
             await stream.send_all(head.encode() + body)
@@ -134,6 +136,7 @@ async def main(port: int, model_port: int) -> None:
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.backlog = 4096
+    config.keep_alive_max_requests = 2**31  # else the benches must connect anew now and then
     config.loglevel = "ERROR"
     async with trio.open_nursery() as nursery:
         await hypercorn.trio.serve(make_app(nursery, model_port), config)

@@ -7,7 +7,7 @@ import time
 from model import FIRST
 from processes import Kind, Model, Server
 from prompts import post, script
-from sockets import COMPLETE, drain, pump, readers
+from sockets import COMPLETE, drain, pump
 from table import Row
 
 READERS = 10
@@ -30,15 +30,15 @@ def measure(servers: dict[Kind, Server], model: Model, rounds: int) -> list[Row]
 def _one(server: Server, model: Model) -> tuple[float, float, float]:
     session = server.create_session()
     with (
-        readers(server.port, server.route, READERS) as opened,
+        server.readers(READERS) as opened,
         server.connect() as canceller,
     ):
         model.forget()
         for reader in opened:
             reader.watch(FIRST.encode())
-        post(server, session, script(5, hold=True))
+        post(server, session, script(500, 10))
         pump([*opened, server.client], 10)
-        drain(opened)
+        drain(opened, limit=0.2)  # it goes on: the cancel comes in the middle of the answer
         for reader in opened:
             reader.watch(COMPLETE)
         canceller.watch(ANSWERED)

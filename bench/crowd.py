@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from processes import Kind, Model, Server
 from prompts import prompt, script
-from sockets import Client, pump, readers
+from sockets import pump
 from table import Row
 
 ANSWERED = b"HTTP/1.1 200"
@@ -20,7 +20,13 @@ def sessions(servers: dict[Kind, Server], counts: Iterable[int]) -> list[Row]:
     rows: list[Row] = []
     for count in counts:
         wanted = float(count)
-        answered = Row(f"{count} sessions prompted in the same moment: answered", "", wanted, "its process dies", at_least=True)
+        answered = Row(
+            f"{count} sessions prompted in the same moment: answered",
+            "",
+            wanted,
+            "its process dies",
+            at_least=True,
+        )
         wall = Row("... wall", "s")
         cpu = Row("... server CPU", "s")
         for kind, server in servers.items():
@@ -58,7 +64,7 @@ def reconnects(servers: dict[Kind, Server]) -> list[Row]:
 
 def _come_and_go(server: Server, count: int) -> None:
     for _ in range(count // 20):
-        with readers(server.port, server.route, 20):
+        with server.readers(20):
             pass
     time.sleep(0.5)
 
@@ -73,7 +79,7 @@ def streams(servers: dict[Kind, Server], model: Model, counts: Iterable[int]) ->
         last = Row("... prompt to run_complete at the last of them", "s")
         for kind, server in servers.items():
             before, begun = server.rss, time.monotonic()
-            with readers(server.port, server.route, count) as opened:
+            with server.readers(count) as opened:
                 opening.add(kind, time.monotonic() - begun)
                 time.sleep(0.5)
                 memory.add(kind, (server.rss - before) / count)

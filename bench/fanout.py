@@ -6,7 +6,6 @@ import attrs
 
 from processes import Kind, Model, Server
 from prompts import prompt, script
-from sockets import readers
 from table import Row
 
 
@@ -70,7 +69,7 @@ def measure(servers: dict[Kind, Server], model: Model, rounds: int) -> list[Row]
 
 def _one(load: Load, kind: Kind, server: Server, model: Model) -> None:
     session = server.create_session()
-    with readers(server.port, server.route, load.readers) as opened:
+    with server.readers(load.readers) as opened:
         timing = prompt(
             server, model, session, opened, text=script(load.tokens, load.seconds), limit=90
         )

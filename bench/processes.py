@@ -18,7 +18,7 @@ from typing import Literal
 import attrs
 import psutil
 
-from sockets import Client
+from sockets import Client, readers
 
 HERE = Path(__file__).parent
 START_LIMIT = 20.0
@@ -27,7 +27,11 @@ START_LIMIT = 20.0
 STOP_LIMIT = 10.0
 """Seconds that a process may take to end; then it is killed."""
 
+CLAIM_EVERY = 5.0
+"""Seconds between two claims of a workspace; one alone holds it for 30 s."""
+
 Kind = Literal["ours", "bare"]
+_CLIENT = "00000000-0000-4000-8000-ffffffffffff"
 
 
 def free_port() -> int:
@@ -100,9 +104,9 @@ def model() -> Generator[Model]:
         yield Model(running, port)
 
 
-@attrs.frozen
+@attrs.define
 class Server:
-    """A server under test with one workspace open.
+    """A server under test with one workspace.
 
     Attributes:
         started_in: Seconds from exec to the first healthy answer.
@@ -115,8 +119,9 @@ class Server:
     client: Client
     started_in: float
     idle_rss: int
-    workspace: str
-    log: Path
+    directory: Path
+    workspace: str = ""
+    claimed_at: float = 0.0
 
     @property
     def cpu(self) -> float:
@@ -134,7 +139,25 @@ class Server:
     def route(self) -> str:
         return f"/v1/workspaces/{self.workspace}"
 
+    def claim(self) -> None:
+        """Keep the workspace open for a while, or open it again: without readers it would close."""
+        if time.monotonic() < self.claimed_at + CLAIM_EVERY:
+            return
+        wanted = {"path": str(self.directory), "client_id": _CLIENT}
+        status, body = self.client.ask("POST", "/v1/workspaces", wanted)
+        assert status == 200, body
+        self.workspace = json.loads(body)["id"]
+        self.claimed_at = time.monotonic()
+
+    @contextmanager
+    def readers(self, count: int) -> Generator[list[Client]]:
+        """Open event streams and wait until each has its head."""
+        self.claim()
+        with readers(self.port, self.route, count) as opened:
+            yield opened
+
     def create_session(self) -> str:
+        self.claim()
         status, body = self.client.ask("POST", f"{self.route}/sessions", {"title": "bench"})
         assert status == 200, body
         return json.loads(body)["id"]
@@ -161,11 +184,9 @@ def server(kind: Kind, models: Model) -> Generator[Server]:
         measured = psutil.Process(running.pid)
         time.sleep(0.3)  # whatever it does after its first answer belongs to its idle state
         idle = measured.memory_info().rss
-        wanted = {"path": str(home / "work"), "client_id": "00000000-0000-4000-8000-000000000001"}
-        status, body = client.ask("POST", "/v1/workspaces", wanted)
-        assert status == 200, body
-        workspace: str = json.loads(body)["id"]
-        yield Server(kind, port, measured, client, started_in, idle, workspace, log)
+        started = Server(kind, port, measured, client, started_in, idle, home / "work")
+        started.claim()
+        yield started
 
 
 def _command(kind: Kind, port: int, model_port: int, home: Path) -> list[str]:

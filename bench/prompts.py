@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import time
 from collections.abc import Sequence
 
 import attrs
@@ -11,7 +12,6 @@ import attrs
 from model import FIRST
 from processes import Model, Server
 from sockets import COMPLETE, Client, drain, pump
-import time
 
 _numbers = itertools.count()
 

@@ -20,6 +20,7 @@ import fanout
 import latency
 import start
 from processes import Kind, Model, Server, model, server
+from prompts import prompt, script
 from table import Row, markdown, write_json
 
 Servers = dict[Kind, Server]
@@ -28,8 +29,13 @@ GROUPS = ("start", "latency", "fanout", "cancel", "sessions", "reconnects", "str
 
 @contextmanager
 def both(models: Model) -> Generator[Servers]:
+    """Start both; what only the first prompt of a server costs is a row of its own, in ``start``."""
     with server("ours", models) as ours, server("bare", models) as bare:
-        yield {"ours": ours, "bare": bare}
+        servers: Servers = {"ours": ours, "bare": bare}
+        for each in servers.values():
+            with each.readers(1) as opened:
+                prompt(each, models, each.create_session(), opened, text=script(5))
+        yield servers
 
 
 def measure(group: str, models: Model, rounds: int, *, quick: bool) -> list[Row]:
@@ -41,9 +47,7 @@ def measure(group: str, models: Model, rounds: int, *, quick: bool) -> list[Row]
         "cancel": lambda servers: cancel.measure(servers, models, 2 * rounds),
         "sessions": lambda servers: crowd.sessions(servers, [100] if quick else [100, 1000]),
         "reconnects": crowd.reconnects,
-        "streams": lambda servers: crowd.streams(
-            servers, models, [200] if quick else [1000, 9000]
-        ),
+        "streams": lambda servers: crowd.streams(servers, models, [200] if quick else [1000, 9000]),
     }
     with both(models) as servers:
         return work[group](servers)

@@ -135,9 +135,9 @@ def pump(clients: Iterable[Client], limit: float) -> None:
                         raise ConnectionError("a connection ended before all was seen")
 
 
-def drain(clients: Sequence[Client], quiet: float = 0.15) -> None:
+def drain(clients: Sequence[Client], quiet: float = 0.15, limit: float = 5) -> None:
     """Read until nothing has come for a while, so that the next measurement begins clean."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + limit
     with selectors.DefaultSelector() as selector:
         for client in clients:
             selector.register(client.socket, selectors.EVENT_READ, client)

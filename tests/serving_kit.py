@@ -184,6 +184,7 @@ async def serving(
     address: Address = LOOPBACK,
     settings: Settings = SETTINGS,
     shutdown: Callable[[], Awaitable[None]] | None = None,
+    **more: Any,
 ) -> AsyncGenerator[Server]:
     """Serve ``app``; leaving the block stops the server, which must end by itself in time."""
     streams = streams or Streams()
@@ -201,6 +202,7 @@ async def serving(
         settings=settings,
         stop=stop,
         shutdown=shutdown or settle,
+        **more,
     )
 
     async def host() -> None:

@@ -1,4 +1,4 @@
-"""Where servers are: how an address is spelled, which one is the default, where its token lies.
+"""Where servers are: how addresses are spelled, which is the default, where token and certificate lie.
 
 Server and client both import this, so that they agree without importing each other. It only names
 places: nothing here binds, connects or writes.
@@ -21,6 +21,15 @@ from crush_trio.errors import BadRequestError
 TOKEN_VARIABLE = "CRUSH_TRIO_TOKEN"  # noqa: S105  the variable's name
 """Environment variable with the token for TCP addresses; it outranks the token file."""
 
+CA_VARIABLE = "CRUSH_TRIO_TLS_CA"
+"""Environment variable with the file of certificates that clients trust, as ``--tls-ca``."""
+
+UNIX_HOST = "api.crush.localhost"
+"""The ``Host`` header where there is no host (wire contract 1.2)."""
+
+PORTS = {"http": 80, "https": 443}
+"""The ports that URLs need not name."""
+
 MAX_SOCKET_PATH = 104
 """Bytes that a default socket path may have on every system (wire contract 10.3)."""
 
@@ -33,18 +42,29 @@ class Address:
         path: The socket file; empty for ``tcp``.
         host: A name or an IP address without brackets; empty for ``unix``.
         port: 0 lets a listener choose.
+        tls: Whether the connection is encrypted.
+        ca: The file of the certificates that a client trusts; empty for the usual ones.
     """
 
     network: Literal["unix", "tcp"]
     path: str = ""
     host: str = ""
     port: int = 0
+    tls: bool = False
+    ca: str = attrs.field(default="", eq=False)
 
     def __str__(self) -> str:
         if self.network == "unix":
             return f"unix://{self.path}"
+        return f"{'https' if self.tls else 'tcp'}://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """What a request at this address has as its ``Host``."""
+        if self.network == "unix":
+            return UNIX_HOST
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{self.port}"
+        return f"{host}:{self.port}"
 
     @property
     def file_name(self) -> str:
@@ -53,24 +73,30 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Return the address that ``unix:///path`` or ``tcp://host:port`` names.
+    """Return the address that a text names.
+
+    That is ``unix:///path``, ``tcp://host:port``, or ``https://host:port`` for an encrypted
+    connection. ``http://`` is another way to say ``tcp://``.
 
     Raises:
-        BadRequestError: it is neither of them.
+        BadRequestError: it is none of them.
     """
     scheme, separator, rest = text.partition("://")
     if separator and scheme == "unix" and rest:
         return Address("unix", path=rest)
-    if separator and scheme == "tcp":
+    if separator and scheme in {"tcp", *PORTS}:
         try:
             parts = urlsplit(text)
             host, port = parts.hostname, parts.port
         except ValueError as error:
             raise BadRequestError(f"address {text!r}: {error}") from None
-        if host and port is not None and not parts.path.strip("/"):
-            return Address("tcp", host=host, port=port)
+        port = PORTS.get(scheme) if port is None else port
+        bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+        if host and port is not None and bare:
+            return Address("tcp", host=host, port=port, tls=scheme == "https")
     raise BadRequestError(
-        f"address {text!r} is not of the form unix:///path/to.sock or tcp://host:port"
+        f"address {text!r} is not of the form unix:///path/to.sock, tcp://host:port or "
+        "https://host:port"
     )
 
 
@@ -87,6 +113,12 @@ def default_address(environ: Mapping[str, str] = os.environ) -> Address:
 def token_path(address: Address) -> Path:
     """Return the file that holds the token of a TCP address, readable by its owner only."""
     return platformdirs.user_state_path("crush-trio") / "tokens" / address.file_name
+
+
+def certificate_path(address: Address) -> Path:
+    """Return the file that holds the certificate which a server at a TCP address has made."""
+    path = token_path(address)
+    return path.with_name(f"{path.name}.pem")
 
 
 def read_token(address: Address, environ: Mapping[str, str] = os.environ) -> str | None:

@@ -27,12 +27,14 @@ def sole(error: BaseException) -> BaseException:
 
 
 def error_text(error: BaseException) -> str:
-    """Return what to tell a client of an error: never empty, never a traceback."""
+    """Return what to tell a client of an error: never empty, never a traceback, always encodable."""
     if isinstance(error, BaseExceptionGroup):
         return error_text(error.exceptions[0])  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-    if isinstance(error, CrushTrioError):
-        return error.text
-    return str(error) or type(error).__name__
+    try:
+        text = error.text if isinstance(error, CrushTrioError) else str(error)
+    except Exception:  # noqa: BLE001 -- somebody's error that cannot even say what it is (C3)
+        text = ""
+    return (text or type(error).__name__).encode("utf-8", "replace").decode()
 
 
 # --- the caller's doing ---------------------------------------------------------
@@ -73,6 +75,24 @@ class UnauthorizedError(CrushTrioError):
     """The caller showed no token, or a wrong one."""
 
     status = 401
+
+
+class ForbiddenError(CrushTrioError):
+    """The request is a foreign web page's, or for a host name that this server does not go by (A1)."""
+
+    status = 403
+
+
+class ContentTypeError(CrushTrioError):
+    """A browser sent a body that is not said to be JSON, as forms and foreign pages can (A1)."""
+
+    status = 415
+
+
+class TooManyAttemptsError(CrushTrioError):
+    """The caller has shown too many wrong tokens of late (A1)."""
+
+    status = 429
 
 
 class WorkspaceNotFoundError(CrushTrioError):
@@ -202,6 +222,10 @@ class LocalModelError(CrushTrioError):
 
 class ServerUnavailableError(CrushTrioError):
     """No server answers at the address, or it stopped in the middle of an answer."""
+
+
+class CertificateError(CrushTrioError):
+    """A server's certificate is not trusted, so nothing was sent to it."""
 
 
 class ResponseError(CrushTrioError):

@@ -215,6 +215,11 @@ class Prompt:
         return digest.digest()
 
 
+def encodable(text: str) -> str:
+    """Return ``text`` with a ``?`` for each half of a surrogate pair, which no store or wire takes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(tuple[Part, ...])
 

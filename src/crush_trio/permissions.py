@@ -87,8 +87,8 @@ class Permissions:
 
     async def _wait_answer(self, ask: _Ask) -> bool:
         self._open[ask.request.id] = ask
-        self._publish(Event("permission_request", "created", ask.request))
         try:
+            self._publish(Event("permission_request", "created", ask.request))
             await ask.answered.wait()
         finally:
             if self._open.pop(ask.request.id, None) is not None:  # nobody answered: withdrawn
@@ -107,6 +107,10 @@ class Permissions:
         self._notify(request.tool_call_id, granted=ask.granted, denied=not ask.granted)
         ask.answered.set()
         return True
+
+    def open_requests(self) -> tuple[PermissionRequest, ...]:
+        """Return the open request, if there is one. Not a checkpoint."""
+        return tuple(ask.request for ask in self._open.values())
 
     def open_events(self) -> list[Event]:
         """Return what a new stream must be told of the open request (D2). Not a checkpoint."""

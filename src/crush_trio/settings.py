@@ -19,6 +19,12 @@ class Settings:
     detach_grace: float = 10.0
     """A claim outlives its last stream by this long (wire contract 7.1)."""
 
+    save_pause: float = 0.1
+    """Shortest pause between two writes of what a restart must know of the open workspaces."""
+
+    saved_kept: float = 7 * 86400.0
+    """A saved workspace that nobody has come back for is forgotten this long after the restart."""
+
     finish_timeout: float = 5.0
     """A run that ends may spend this long writing its last state (agent contract 1.17)."""
 
@@ -40,6 +46,10 @@ class Settings:
     chunk_bytes: int = 256 * 2**10
     """One write to an event stream carries at most this much, or one event if that is larger."""
 
+    heartbeat: float = 30.0
+    """A stream that was sent nothing for this long is sent a newline: proxies and address translators
+    drop what is silent for a minute, and the reader's side learns that the way still works."""
+
     result_kept: float = 600.0
     """A settled run can be joined again by its run id for this long (R16)."""
 
@@ -60,6 +70,18 @@ class Settings:
 
     keep_alive_timeout: float = 120.0
     """An idle connection is closed after this long; Go's clients keep theirs 90 s (wire contract 1.1)."""
+
+    token_failures: int = 20
+    """Wrong tokens that a peer may show at once before it is answered 429 (A1)."""
+
+    token_pause: float = 1.0
+    """One of its wrong tokens is forgiven after this long."""
+
+    head_timeout: float = 30.0
+    """The head of a request may take this long from its first byte on."""
+
+    head_bytes: int = 64 * 2**10
+    """The head of a request may be about this large: one piece that was read may go beyond."""
 
     body_timeout: float = 60.0
     """A request body may take this long to arrive."""

@@ -1,9 +1,8 @@
-"""Every way in which a run is ended early, through HTTP and in virtual time: each is a normal end."""
+"""A cancel through HTTP and in virtual time: whom it covers, and that it is a normal end."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,60 +12,26 @@ import trio
 from trio.testing import MockClock
 
 from crush_trio.client.session import SessionClient
-from crush_trio.providers.base import Delta, ModelRequest
 from crush_trio.providers.failures import status_error
-from crush_trio.providers.scripted import Answer, Call, Fail, Hang, Say, ScriptedModel, WaitFor
+from crush_trio.providers.scripted import (
+    Answer,
+    Call,
+    Fail,
+    Hang,
+    Say,
+    ScriptedModel,
+    Think,
+    WaitFor,
+)
+from crush_trio.wire.messages import WireMessage, WireToolCallPart
+from history_kit import Heard, check_history, check_stream
+from people_kit import Desk, agent_path, desk, is_cancelled, noticed, runs_path
 from serving_kit import H2Client, Reply
 from tools_kit import is_alive, open_ear
-from world_kit import (
-    Desk,
-    World,
-    agent_path,
-    check_history,
-    check_stream,
-    desk,
-    listening,
-    noticed,
-    open_served_world,
-    open_world,
-    told,
-)
+from world_kit import StubbornModel, World, open_served_world, open_world
 
 LIMIT = 3600
 """Virtual seconds; a test that hangs gets there at once."""
-
-
-class StubbornModel(ScriptedModel):
-    """A model whose connection takes its time to close, and then fails to."""
-
-    def __init__(self, *answers: Answer, seconds: float) -> None:
-        super().__init__(*answers)
-        self.seconds = seconds
-        self.closing = trio.Event()
-
-    @asynccontextmanager
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Delta]]:
-        async with super().stream(request) as deltas:
-            try:
-                yield deltas
-            except trio.Cancelled:
-                self.closing.set()
-                with trio.CancelScope(deadline=trio.current_time() + self.seconds, shield=True):
-                    await trio.sleep_forever()
-                raise RuntimeError("the connection cannot be closed") from None
-
-
-def is_cancelled(reply: Reply) -> bool:
-    """Whether a POST was answered as one whose run was cancelled."""
-    return reply.status == 200 and reply.json["cancelled"] and reply.json["outcome"] == "cancelled"
-
-
-def paths(session: SessionClient) -> str:
-    """Return the path of a session's cancel and queue."""
-    return f"/v1{session._runs_path}"
-
-
-# --- a cancel -----------------------------------------------------------------------------------
 
 
 @pytest.mark.promise("R4", "R5", "R6", "R8", "R13", "R15")
@@ -254,31 +219,65 @@ async def test_a_prompt_posted_while_a_run_unwinds_waits_and_then_runs(
             check_stream(place.ear.events)
 
 
-@pytest.mark.promise("R5", "R1", "R4", "R15")
-@pytest.mark.parametrize("turn", range(20))
-async def test_a_cancel_that_races_with_its_prompt_agrees_with_it(
-    autojump_clock: MockClock, tmp_path: Path, turn: int
+@pytest.mark.promise("R1", "R4", "R5", "R9", "R10", "R15")
+@pytest.mark.parametrize(
+    ("answers", "steps"),
+    [(["ok"], 24), ([[Think("Hm."), Say("Look."), Call("ls")], "ok"], 46)],
+    ids=["a word", "a tool call"],
+)
+async def test_a_cancel_at_any_step_of_a_run_agrees_with_its_answer(
+    autojump_clock: MockClock, tmp_path: Path, answers: list[Answer], steps: int
 ) -> None:
-    """Prompt and cancel in one write of one connection. Whoever is first, the receipt and the
-    answer say the same."""
-    model = ScriptedModel("done")
+    """A prompt, and on the same connection a cancel that comes before it, then one step later with
+    each try. Receipt, answer, events and history say the same; the next prompt is accepted."""
+    model = ScriptedModel()
+    outcomes: list[str] = []
     with trio.fail_after(LIMIT):
         async with open_world(tmp_path, model) as world, desk(world) as place:
-            session = place.session
             client = H2Client(await world.connect())
-            body = b'{"session_id":"%s","prompt":"hello"}' % session.id.encode()
-            prompt = open_h2(client, "POST", agent_path(session), body)
-            cancel = open_h2(client, "POST", f"{paths(session)}/cancel", b"")
-            for _ in range(turn % 4):
-                await trio.lowlevel.checkpoint()
-            await client.flush()
-            result, receipt = await read_h2(client, prompt, cancel)
-            covered = [run["run_id"] for run in receipt["runs"]]
-            assert covered == ([result["run_id"]] if result["cancelled"] else [])
-            done = await place.ear.wait_complete(result["run_id"])
-            assert (done.cancelled is True) == result["cancelled"]
+            for step in range(-1, steps):
+                session = await place.workspace.create_session("New Session")
+                model.then(*answers)
+                result, receipt = await race(client, session, step)
+                model._script.clear()
+                covered = [run["run_id"] for run in receipt["runs"]]
+                assert covered == ([result["run_id"]] if result["cancelled"] else [])
+                done = await place.ear.wait_complete(result["run_id"])
+                assert (done.cancelled is True) == result["cancelled"]
+                stored = await session.messages()
+                check_history(stored)
+                check_shown(place.ear.events, stored)
+                assert (await session.prompt("go on")).text == "ok"
+                outcomes.append(result["outcome"])
             check_stream(place.ear.events)
             await client.stream.aclose()
+    assert (outcomes[0], outcomes[-1]) == ("completed", "completed")
+    assert "cancelled" in outcomes
+
+
+async def race(client: H2Client, session: SessionClient, step: int) -> list[Any]:
+    """Prompt, cancel some scheduling steps later (or just before), and return both answers."""
+    body = b'{"session_id":"%s","prompt":"hello"}' % session.id.encode()
+    cancel = open_h2(client, "POST", f"{runs_path(session)}/cancel", b"") if step < 0 else 0
+    prompt = open_h2(client, "POST", agent_path(session), body)
+    await client.flush()
+    for _ in range(step):
+        await trio.lowlevel.checkpoint()
+    cancel = cancel or open_h2(client, "POST", f"{runs_path(session)}/cancel", b"")
+    await client.flush()
+    return await read_h2(client, prompt, cancel)
+
+
+def check_shown(events: list[Heard], stored: list[WireMessage]) -> None:
+    """Check that what a stream has shown of the stored messages is in the store (R10)."""
+    texts = {message.id: message for message in stored}
+    for event in events:
+        if event.type == "message" and event.payload.id in texts:
+            assert texts[event.payload.id].text.startswith(event.payload.text)
+            calls = [part for part in event.payload.parts if isinstance(part, WireToolCallPart)]
+            assert len(calls) <= sum(
+                isinstance(part, WireToolCallPart) for part in texts[event.payload.id].parts
+            )
 
 
 def open_h2(client: H2Client, method: str, path: str, body: bytes) -> int:
@@ -307,132 +306,6 @@ async def read_h2(client: H2Client, *streams: int) -> list[Any]:
                 ended.add(event.stream_id)
         await client.flush()
     return [Reply(200, {}, bodies[stream]).json for stream in streams]
-
-
-# --- the other ends ---------------------------------------------------------------------------------
-
-
-@pytest.mark.promise("R3", "R4", "R8", "R14")
-async def test_a_clear_ends_those_that_wait_and_spares_the_active_run(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    """The cleared ones answer 200 as cancelled, without a message."""
-    gate = trio.Event()
-    model = ScriptedModel([WaitFor(gate), Say("done")])
-    with trio.fail_after(LIMIT):
-        async with open_world(tmp_path, model) as world, desk(world) as place:
-            session = place.session
-            async with world.prompt(session, "active") as active, AsyncExitStack() as stack:
-                await model.wait_request(1)
-                waiting = [
-                    await stack.enter_async_context(world.prompt(session, text))
-                    for text in ("w1", "w2")
-                ]
-                await world.traffic.wait("POST", "/agent", 3)
-                await noticed()
-                assert (await session.queued(), await session.queue()) == (2, ["w1", "w2"])
-                reply = await world.request("POST", f"{paths(session)}/prompts/clear")
-                assert (reply.status, reply.body) == (200, b"")
-                assert (await session.queued(), await session.queue()) == (0, [])
-                assert [is_cancelled(await call.reply()) for call in waiting] == [True, True]
-                gate.set()
-                assert (await active.reply()).json["text"] == "done"
-            assert [done.cancelled for done in place.ear.completions()][:2] == [True, True]
-            users = [m.text for m in await session.messages() if m.role == "user"]
-            assert users == ["active"]
-
-
-@pytest.mark.promise("R3", "R4", "R8", "S4")
-async def test_the_deletion_of_a_session_is_its_last_event(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    """Its runs end as cancelled and are answered, then it is gone, then the reply comes."""
-    model = StubbornModel([Say("Half"), Hang()], seconds=2)
-    with trio.fail_after(LIMIT):
-        async with open_world(tmp_path, model) as world, desk(world) as place:
-            session, ear = place.session, place.ear
-            async with (
-                world.prompt(session, "hello") as call,
-                world.prompt(session, "behind", run_id="behind", prefer="wait=60") as behind,
-            ):
-                await ear.wait_text("Half")
-                await world.traffic.wait("POST", "/agent", 2)
-                await noticed()
-                await session.delete()
-                last = [event for event in ear.events if concerns(event, session.id)][-1]
-                assert (last.type, last.change) == ("session", "deleted")
-                assert [is_cancelled(await each.reply()) for each in (call, behind)] == [True] * 2
-            assert len(ear.completions()) == 2
-            assert await session.messages() == []
-            again = await world.request("DELETE", f"/v1{session._path}")
-            assert again.status == 400
-            assert session.id in again.json["message"]
-
-
-def concerns(event: Any, session_id: str) -> bool:
-    """Whether an event is about a session."""
-    payload = event.payload
-    return session_id in (
-        getattr(payload, "session_id", ""),
-        payload.id if event.type == "session" else "",
-    )
-
-
-@pytest.mark.promise("R3", "R4", "W2", "W4", "S6")
-@pytest.mark.parametrize("goodbye", ["release", "retire"])
-async def test_the_last_clients_goodbye_ends_its_runs_as_cancelled(
-    autojump_clock: MockClock, tmp_path: Path, goodbye: str
-) -> None:
-    """The id is withdrawn at once; the POST of a client that only prompts answers 200; what was
-    said is stored; the stream ends properly."""
-    model = ScriptedModel([Say("Half"), Hang()])
-    with trio.fail_after(LIMIT):
-        async with open_world(tmp_path, model) as world:
-            async with world.client() as client, client.open_workspace(
-                str(world.directory), linger=True
-            ) as workspace:
-                session = await workspace.create_session("New Session")
-                async with world.prompt(session, "hello") as call:
-                    await model.wait_request(1)
-                    await trio.sleep(1)
-                    if goodbye == "release":
-                        await workspace.release()
-                    else:
-                        await client.retire()
-                    gone = await world.request("GET", f"/v1/workspaces/{workspace.id}")
-                    assert (gone.status, gone.json) == (404, {"message": "workspace not found"})
-                    assert is_cancelled(await call.reply())
-            async with world.visit() as again:
-                assert again.id != workspace.id
-                stored = await again.session(session.id).messages()
-            assert told(stored) == ["user stop hello", "assistant canceled Half"]
-
-
-@pytest.mark.promise("R3", "W2", "R2")
-async def test_a_stream_that_ends_after_a_release_ends_no_run(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    """Released with an open stream, a client stays until the stream ends; and that is no goodbye."""
-    gate = trio.Event()
-    model = ScriptedModel([WaitFor(gate), Say("done")])
-    with trio.fail_after(LIMIT):
-        async with open_world(tmp_path, model) as world:
-            async with world.client() as client, client.open_workspace(
-                str(world.directory), linger=True
-            ) as workspace:
-                session = await workspace.create_session("New Session")
-                async with world.prompt(session, "hello") as call:
-                    async with listening(workspace):
-                        await model.wait_request(1)
-                        await workspace.release()
-                        assert world.host.get(workspace.id).busy
-                    await noticed()
-                    await trio.sleep(100)
-                    assert world.host.get(workspace.id).busy
-                    gate.set()
-                    assert (await call.reply()).json["text"] == "done"
-            await trio.sleep(11)
-            assert world.host.workspaces == []
 
 
 @pytest.mark.promise("R11", "R15", "R5")

@@ -13,15 +13,9 @@ from crush_trio.errors import ProviderError
 from crush_trio.providers.base import ModelRequest
 from crush_trio.providers.failures import status_error
 from crush_trio.providers.scripted import Answer, Call, Fail, Hang, Say, ScriptedModel, WaitFor
-from world_kit import (
-    World,
-    check_history,
-    check_stream,
-    desk,
-    noticed,
-    open_world,
-    told,
-)
+from history_kit import check_history, check_stream, told
+from people_kit import desk, noticed
+from world_kit import World, open_world
 
 LIMIT = 3600
 """Virtual seconds; a test that hangs gets there at once."""

@@ -5,29 +5,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h2.events
 import msgspec
 import pytest
 import trio
 
-from crush_trio.client.session import SessionClient
-from crush_trio.client.workspace import WorkspaceClient
 from crush_trio.providers.scripted import Say, ScriptedModel, WaitFor
 from crush_trio.server.model_script import open_model_server
 from crush_trio.server.serve import open_provider
 from crush_trio.wire.runs import CoveredRun, RunResult
-from world_kit import (
-    Listener,
-    World,
-    check_history,
-    check_stream,
-    config,
-    finish_of,
-    listening,
-    noticed,
-    open_served_world,
-    open_world,
-    told,
-)
+from history_kit import check_history, check_stream, finish_of, told
+from people_kit import agent_path, desk, events_path, listening, noticed
+from project_kit import config
+from serving_kit import H2Client
+from world_kit import World, open_served_world, open_world
 
 
 def half_spoken() -> tuple[ScriptedModel, trio.Event]:
@@ -40,7 +31,11 @@ async def cancelled_by_another(world: World, model: ScriptedModel) -> None:
     """A prompts and waits, B cancels in mid-sentence; everybody hears of a cancel, nobody of an error."""
     async with world.visit() as a, world.visit() as b:
         session = await a.create_session("New Session")
-        async with listening(a) as ear_a, listening(b) as ear_b, trio.open_nursery() as nursery:
+        async with (
+            listening(a, plain=True) as ear_a,
+            listening(b) as ear_b,
+            trio.open_nursery() as nursery,
+        ):
             answers: list[RunResult] = []
 
             async def prompt() -> None:
@@ -195,3 +190,46 @@ async def test_a_run_that_nobody_watches_comes_to_its_end(
             async with world.visit() as b:
                 stored = await b.session(session.id).messages()
             assert told(stored) == ["user stop Count.", "assistant end_turn " + "".join(words)]
+
+
+@pytest.mark.promise("R2")
+@pytest.mark.parametrize("end", ["RST_STREAM", "GOAWAY", "cut"])
+async def test_a_run_outlives_the_end_of_its_http_2_stream(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path, end: str
+) -> None:
+    """A reset of the prompt's stream spares the event stream beside it on the same connection; a
+    goodbye, or the loss of the connection, ends both and not the run."""
+    model, gate = half_spoken()
+    with trio.fail_after(60):
+        async with open_world(tmp_path, model) as world, desk(world) as place:
+            client = H2Client(await world.connect())
+            events = await client.send("GET", events_path(place.workspace))
+            await client.wait_for(h2.events.ResponseReceived, events)
+            body = msgspec.json.encode({"session_id": place.session.id, "prompt": "hello"})
+            path = agent_path(place.session)
+            prompt = await client.send("POST", path, end=False, data=body)
+            client.connection.end_stream(prompt)
+            await client.flush()
+            handler = await world.traffic.wait("POST", "/agent")
+            await place.ear.wait_text("Half a")
+            assert not handler.ended.is_set()
+            match end:
+                case "RST_STREAM":
+                    client.connection.reset_stream(prompt)
+                    await client.flush()
+                case "GOAWAY":
+                    client.connection.close_connection()
+                    await client.flush()
+                    await client.stream.aclose()
+                case _:
+                    await client.stream.aclose()
+            await handler.ended.wait()
+            (stream,) = world.traffic.of("GET", "/events")[1:]
+            await noticed()
+            assert stream.ended.is_set() == (end != "RST_STREAM")
+            gate.set()
+            done = await place.ear.wait_complete()
+            assert (done.text, done.cancelled) == ("Half a sentence.", msgspec.UNSET)
+            stored = await place.session.messages()
+            assert told(stored)[-1] == "assistant end_turn Half a sentence."
+            await client.stream.aclose()

@@ -23,12 +23,26 @@ from crush_trio.errors import BadRequestError
         ("unix:///run/a b.sock", Address("unix", path="/run/a b.sock")),
         ("tcp://localhost:80", Address("tcp", host="localhost", port=80)),
         ("tcp://[::1]:0", Address("tcp", host="::1", port=0)),
+        ("https://localhost:80", Address("tcp", host="localhost", port=80, tls=True)),
     ],
 )
 def test_an_address_reads_as_it_is_written(text: str, address: Address) -> None:
     """Crush's spelling (wire contract 10.2)."""
     assert parse_address(text) == address
     assert str(address) == text
+
+
+def test_a_url_is_an_address_too() -> None:
+    """As a browser would write it; the usual ports need not be said."""
+    assert parse_address("http://localhost:80/") == parse_address("tcp://localhost:80")
+    assert parse_address("http://localhost") == parse_address("tcp://localhost:80")
+    assert parse_address("https://localhost") == parse_address("https://localhost:443")
+
+
+def test_what_an_address_is_called_in_requests() -> None:
+    """Name and port; on a socket the name that Crush's client gives it (wire contract 1.2)."""
+    assert parse_address("https://[::1]:8").authority == "[::1]:8"
+    assert parse_address("unix:///s").authority == "api.crush.localhost"
 
 
 @pytest.mark.parametrize(
@@ -42,6 +56,10 @@ def test_an_address_reads_as_it_is_written(text: str, address: Address) -> None:
         "tcp://h:x",
         "tcp://h:99999",
         "tcp://h:1/path",
+        "http://h:1/v1",
+        "https://h:1/?query",
+        "http://user@h:1",
+        "http://",
         "tcp://[::1",
         "npipe:////./pipe/x",
     ],

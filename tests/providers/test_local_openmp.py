@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from crush_trio.providers.local_openmp import (
@@ -27,7 +26,7 @@ def test_a_fetched_copy_gets_the_name_that_the_engine_asks_for(tmp_path: Path) -
     link_openmp(fetched(tmp_path))
     link_openmp(fetched(tmp_path))  # again, as every pull does
     assert (openmp_directory(tmp_path) / NAME).read_bytes() == b"library"
-    assert os.listdir(openmp_directory(tmp_path)) == [NAME]
+    assert [path.name for path in openmp_directory(tmp_path).iterdir()] == [NAME]
 
 
 def test_the_copy_is_looked_for_first_and_other_directories_stay(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from crush_trio.server.access import (
     token_paths,
     write_token,
 )
+from crush_trio.server.doors import choose_doors
+from crush_trio.server.options import ServeOptions
 from serving_kit import Streams, make_app, serving
 
 TOKEN = "s3cret-token-of-this-test"
@@ -90,6 +92,55 @@ def test_a_token_may_be_given() -> None:
 
 
 @pytest.mark.promise("A1")
+def test_a_token_file_outranks_the_variable(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is around the token does not count; a file for its owner alone is nothing to warn of."""
+    path = tmp_path / "token"
+    write_token(path, f" {TOKEN}\n")
+    assert choose_token(TCP, {"CRUSH_TRIO_TOKEN": "given"}, token_file=path) == TOKEN
+    assert caplog.text == ""
+
+
+@pytest.mark.promise("A2")
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot read token file .*: no such file or directory"),
+        (b"\n", "is empty"),
+        (b"two words-s3cret", "may hold visible ASCII characters only"),
+        (b"s3cret\xff\xfe", "cannot read token file .*: it is not text"),
+    ],
+)
+def test_a_token_file_that_holds_none_is_an_error(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    """It names the file, and repeats nothing of it."""
+    path = tmp_path / "Token"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=reason) as caught:
+        choose_token(TCP, {}, token_file=path)
+    assert str(path) in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_token_that_others_may_learn_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By reading its file, or by guessing; it is used all the same."""
+    path = tmp_path / "token"
+    path.write_text(TOKEN)
+    path.chmod(0o640)
+    assert choose_token(TCP, {}, token_file=path) == TOKEN
+    assert "can be used by others: chmod 600 it" in caplog.text
+    caplog.clear()
+    assert choose_token(TCP, {"CRUSH_TRIO_TOKEN": "sh0rt"}) == "sh0rt"
+    assert "CRUSH_TRIO_TOKEN holds a token that is short enough to be guessed" in caplog.text
+    assert "sh0rt" not in caplog.text
+
+
+@pytest.mark.promise("A1")
 def test_going_without_a_token_is_for_loopback_only() -> None:
     """Elsewhere other machines could prompt."""
     for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost"):
@@ -140,11 +191,17 @@ def test_clients_find_the_token_however_they_call_this_machine() -> None:
 
 
 def test_a_token_that_was_given_is_not_written_down() -> None:
-    """Whoever set the variable can set it for clients too."""
+    """Whoever set the variable can set it for clients too; a file of the server's is for it alone."""
     assert not token_paths(TCP, {"CRUSH_TRIO_TOKEN": "given"})
+    assert token_paths(TCP, {"CRUSH_TRIO_TOKEN": "given"}, token_file=Path("f")) == token_paths(
+        TCP, {}
+    )
 
 
 @pytest.mark.promise("A2")
 def test_the_guard_does_not_show_its_token() -> None:
     """Not in its repr, which ends up in tracebacks and logs."""
     assert TOKEN not in repr(TokenGuard(make_app(Streams()), TOKEN))
+    doors = choose_doors(ServeOptions(TCP, env={"CRUSH_TRIO_TOKEN": TOKEN}))
+    assert doors.token == TOKEN
+    assert TOKEN not in repr(doors)

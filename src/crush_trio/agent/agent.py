@@ -112,8 +112,11 @@ class Agent:
         self._tools = {tool.name: tool for tool in tools}
 
     def rebuild(self) -> None:
-        """Read what the system prompt is made of again, before the next turn. Not a checkpoint."""
-        self._system.forget()
+        """Read what the system prompt is made of again, before the next turn. Not a checkpoint.
+
+        A turn that is assembling the old one just now keeps it to itself.
+        """
+        self._system = _SystemPrompt(self._home)
 
     @property
     def ready(self) -> bool:
@@ -242,7 +245,7 @@ def _embedded_gear(embedded: EmbeddedModel) -> Gear:
 
 
 class _SystemPrompt:
-    """The system prompt, assembled at its first use and kept until it is forgotten.
+    """The system prompt, assembled at its first use and then kept.
 
     Two turns that need it at the same moment may both assemble it; the text is the same.
     """
@@ -250,9 +253,6 @@ class _SystemPrompt:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._text: str | None = None
-
-    def forget(self) -> None:
-        self._text = None
 
     async def get(self, config: Configuration) -> str:
         if self._text is None:

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 import trio
 
-from crush_trio.agent.repair import repair_arguments
-from crush_trio.messages import ToolCall, ToolResult
+from crush_trio.agent.repair import BROKEN_ARGUMENTS, repair_arguments
+from crush_trio.errors import error_text
+from crush_trio.messages import ToolCall, ToolResult, encodable
 from crush_trio.tools.base import Tool, ToolAnswer, ToolContext, error
 
 logger = logging.getLogger(__name__)
@@ -23,18 +24,13 @@ logger = logging.getLogger(__name__)
 PARALLEL = 5
 """Parallel tools of one step that run at once (agent contract 9.3)."""
 
-NOT_JSON = (
-    "Tool call failed: arguments were not valid JSON. "
-    "Please check your tool call format and try again."
-)
-"""The result of a call whose arguments are beyond repair (wire contract 6.4)."""
-
 
 def mended(arguments: str) -> str | None:
     """Return a call's arguments as JSON text, repaired if they must be; None if they cannot be."""
+    arguments = encodable(arguments)
     try:
         msgspec.json.decode(arguments, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return repair_arguments(arguments)
     return arguments
 
@@ -61,7 +57,7 @@ async def run_calls(
     async def carry_out(call: ToolCall) -> None:
         nonlocal stop
         if call.id in broken:
-            answer = error(NOT_JSON)
+            answer = error(BROKEN_ARGUMENTS)
         else:
             answer = await _run_one(call, tools, context(call))
         stop = stop or answer.stop_turn
@@ -89,22 +85,23 @@ async def _run_one(call: ToolCall, tools: Mapping[str, Tool], context: ToolConte
     answer: ToolAnswer | None = None
     try:
         answer = await tool.run(call.input, context)
+        _ = answer.metadata_text  # encoded here too: what cannot be told is the tool's error
     except* Exception as group:
         logger.exception("tool %s raised", call.name)
-        answer = error(f"the tool {call.name} failed: {group.exceptions[0]}")
+        answer = error(f"the tool {call.name} failed: {error_text(group)}")
     assert answer is not None
     return answer
 
 
 def tool_result(call: ToolCall, answer: ToolAnswer) -> ToolResult:
-    """Return a tool's answer in its stored form."""
+    """Return a tool's answer in its stored form; file names may hold what cannot be encoded."""
     content = answer.content or (f"Loaded {answer.mime_type} content" if answer.data else "")
     return ToolResult(
         call.id,
         call.name,
-        content,
+        encodable(content),
         answer.data,
         answer.mime_type,
-        answer.metadata_text,
+        encodable(answer.metadata_text),
         answer.is_error,
     )

@@ -30,6 +30,7 @@ from crush_trio.messages import (
     TextPart,
     ToolCall,
     ToolCallPart,
+    encodable,
 )
 from crush_trio.settings import Settings
 from crush_trio.store import Job, Store
@@ -159,7 +160,7 @@ class Draft:
             text = text[1:]
         if text:
             self._open("text")
-            self._text.add(text)
+            self._text.add(encodable(text))
             self._mark_dirty()
 
     def add_reasoning(self, text: str) -> None:
@@ -167,7 +168,7 @@ class Draft:
         if "reasoning" not in self._order:
             self._started_at = int(self._now())
             self._open("reasoning")
-        self._reasoning.add(text)
+        self._reasoning.add(encodable(text))
         self._mark_dirty()
 
     def end_reasoning(self, signature: str = "") -> None:
@@ -211,22 +212,24 @@ class Draft:
         if unfinished:
             self._post()
 
-    def finish(self, reason: FinishReason, message: str = "", details: str = "") -> None:
-        """Add or replace the finish part; stored and published at once."""
+    def finish(self, reason: FinishReason, message: str = "", details: str = "") -> Job[None]:
+        """Add or replace the finish part; stored and published at once, as the job tells."""
         told = message or msgspec.UNSET
         self._finish = Finish(reason, int(self._now()), told, details or msgspec.UNSET)
         self._open("finish")
-        self._post()
+        return self._post()
 
     # --- storing ----------------------------------------------------------------------
 
-    def _post(self, *, streaming: bool = False) -> None:
+    def _post(self, *, streaming: bool = False) -> Job[None]:
         """Hand the whole message to the store. Not a checkpoint; the order of posts is the order of events."""
         self._dirty = False
         self._text.stored, self._reasoning.stored = self._text.length, self._reasoning.length
-        self._jobs.append(self._store.update_message(self.message, streaming=streaming))
+        job = self._store.update_message(self.message, streaming=streaming)
+        self._jobs.append(job)
         pause = max(self._settings.snapshot_pause, self.size / self._settings.snapshot_rate)
         self._next_snapshot = trio.current_time() + pause
+        return job
 
     def _post_increments(self) -> None:
         """Hand only the new text to the journal, so that a crash does not lose it (C1)."""

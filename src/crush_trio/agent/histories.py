@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import attrs
-import trio
 
 from crush_trio.agent.history import Memo
 from crush_trio.ids import SessionID
@@ -25,6 +24,7 @@ from crush_trio.messages import (
 )
 from crush_trio.providers.base import ModelMessage
 from crush_trio.store import Store
+from crush_trio.wire.sessions import Session
 
 
 @attrs.define(eq=False)
@@ -64,22 +64,28 @@ class Histories:
         self._kept: OrderedDict[SessionID, History] = OrderedDict()
         self._foreign_changes = store.foreign_changes
 
-    async def load(self, session_id: SessionID) -> History:
-        """Return a session's history, read from the store if it is not kept. Always a checkpoint.
+    async def load(self, session_id: SessionID) -> tuple[Session, History] | None:
+        """Return a session with its history, which is read if it is not kept; None if there is none.
 
-        Only the session's active run calls this, so nobody else is reading the same one.
+        Always a checkpoint. Only the session's active run calls this, so nobody else is reading the
+        same one.
+
+        Raises:
+            StoreError: the database cannot be looked at or read.
         """
+        # Behind all that was posted so far, and then it is known who else wrote since the last commit.
+        session = await self._store.current_session(session_id).wait()
+        if session is None:
+            return None
         self._drop_stale()
         history = self._kept.get(session_id)
         if history is None:
             messages = await self._store.messages(session_id)
             history = History(messages, size=sum(map(_size, messages)))
             self._kept[session_id] = history
-        else:
-            await trio.lowlevel.checkpoint()
         self._kept.move_to_end(session_id)
         self._trim(session_id)
-        return history
+        return session, history
 
     def drop(self, session_id: SessionID) -> None:
         """Forget a history: it is gone, or may not be what is stored. Not a checkpoint."""

@@ -57,7 +57,7 @@ def model_messages(
             found.append(ModelMessage("user", text=message.text.strip()))
             continue
         found.extend(_remembered(message, memo, images=images))
-        if calls := message.tool_calls:
+        if message.role == "assistant" and (calls := message.tool_calls):
             found.extend(_results(calls, messages[index + 1 :], memo, images=images))
     return found
 
@@ -87,9 +87,10 @@ def _results(
 
 
 def _since_summary(messages: Sequence[Message], summary_id: str) -> Sequence[Message]:
-    for index, message in enumerate(messages):
-        if summary_id and message.id == summary_id:
-            return messages[index:]
+    if summary_id:
+        for index, message in enumerate(messages):
+            if message.id == summary_id:
+                return messages[index:]
     return messages
 
 
@@ -112,7 +113,8 @@ def _convert(message: Message, *, images: bool) -> Iterator[ModelMessage]:
                 yield ModelMessage("user", text=text, files=files)
         case "assistant":
             said = _assistant(message)
-            if said.text or said.reasoning or said.tool_calls:
+            # What was only thought, before a cancel, is no message that a strict provider takes (R9).
+            if said.text or said.tool_calls:
                 yield said
         case "tool":
             for result in message.tool_results:

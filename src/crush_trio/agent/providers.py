@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from crush_trio.config import Endpoint
+from crush_trio.errors import sole
 from crush_trio.providers.base import Provider
 
 ProviderOpener = Callable[[Endpoint], AbstractAsyncContextManager[Provider]]
@@ -25,7 +26,7 @@ class _Slot:
     endpoint: Endpoint
     settled: trio.Event = attrs.field(factory=trio.Event)
     provider: Provider | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Providers:
@@ -58,8 +59,8 @@ class Providers:
             async with self._opener(slot.endpoint) as slot.provider:
                 slot.settled.set()
                 await trio.sleep_forever()
-        except Exception as error:  # noqa: BLE001 -- told to whoever wanted the provider (C3)
-            slot.error = error
+        except* Exception as errors:  # noqa: BLE001 -- told to whoever wanted the provider (C3)
+            slot.error = sole(errors)
         finally:
             slot.provider = None
             self._slots.remove(slot)

@@ -20,7 +20,7 @@ from crush_trio.agent.histories import History
 from crush_trio.agent.history import model_messages
 from crush_trio.agent.limits import LoopDetector
 from crush_trio.agent.usage import cost, estimate
-from crush_trio.errors import ProviderError, SessionNotFoundError, StoreError, error_text
+from crush_trio.errors import CrushTrioError, ProviderError, SessionNotFoundError, error_text
 from crush_trio.ids import MessageID, RunID, SessionID, new_id
 from crush_trio.messages import (
     STOP,
@@ -35,6 +35,7 @@ from crush_trio.messages import (
     ToolCall,
     ToolResult,
     ToolResultPart,
+    encodable,
 )
 from crush_trio.providers.base import (
     ModelRequest,
@@ -126,21 +127,23 @@ class AgentTurn:
         draft.close_parts()
         usage = self._post_usage() if run.outcome == "completed" else None
         if usage is not None:
-            draft.finish(self._reason)
+            last = draft.finish(self._reason)
         else:
             self._answer_open_calls(draft, history, cancelled=run.outcome == "cancelled")
-            _finish_early(draft, run)
+            last = _finish_early(draft, run)
         run.text = draft.text
         history.replace(draft.message)
+        is_stored = False
         try:
-            await self._wait_stored()
-            await draft.wait_stored()
-            self._session = self._session if usage is None else await usage.wait()
-        except StoreError:
-            self.bench.histories.drop(self.session_id)
-            raise
-        if isinstance(run.error, StoreError):  # what is kept may not be what is stored
-            self.bench.histories.drop(self.session_id)
+            await last.wait()  # first: whatever else failed, no message comes after this (R8)
+            if self._jobs:
+                await self._wait_stored()
+            if usage is not None:
+                self._session = usage.result()  # not awaited: the run's end goes out with this one
+            is_stored = True
+        finally:
+            if not is_stored:  # then what is kept is not what is there
+                self.bench.histories.drop(self.session_id)
 
     def farewell(self, run: RunRecord) -> list[Event]:
         """Return the event that tells of a normal end or of a failure; a cancel has none. Sync."""
@@ -171,9 +174,9 @@ class AgentTurn:
         return history
 
     async def _open_session_if_there(self) -> History | None:
-        self._session = await self.bench.store.session(self.session_id)
-        if self._session is not None:
-            self._history = await self.bench.histories.load(self.session_id)
+        found = await self.bench.histories.load(self.session_id)
+        if found is not None:
+            self._session, self._history = found
         return self._history
 
     def _say(self, prompt: Prompt, history: History) -> None:
@@ -182,9 +185,11 @@ class AgentTurn:
         parts = (TextPart(Text(prompt.text)), *map(BinaryPart, prompt.attachments), STOP)
         self._add(history, self._message("user", parts))
 
-    def _add(self, history: History, message: Message) -> None:
+    def _add(self, history: History, message: Message) -> Job[None]:
+        job = self.bench.store.create_message(message)
         history.append(message)
-        self._jobs.append(self.bench.store.create_message(message))
+        self._jobs.append(job)
+        return job
 
     def _message(self, role: Role, parts: tuple[Part, ...]) -> Message:
         now = int(self.bench.now())
@@ -193,10 +198,15 @@ class AgentTurn:
         )
 
     async def _wait_stored(self) -> None:
-        """Wait for the messages that were added. Always a checkpoint."""
+        """Wait for the messages that were added. Always a checkpoint.
+
+        Raises:
+            CrushTrioError: one of them could not be stored; whoever waits later is told as well.
+        """
         await trio.lowlevel.checkpoint()
         while self._jobs:
-            await self._jobs.pop(0).wait()
+            await self._jobs[0].wait()
+            del self._jobs[0]
 
     # --- one step --------------------------------------------------------------------------
 
@@ -236,8 +246,6 @@ class AgentTurn:
             updated_at=now,
         )
         history.append(message)
-        self._usage = Usage()
-        self._broken.clear()
         self._results.clear()
         bench = self.bench
         self._draft = Draft(bench.store, message, bench.settings, bench.now)
@@ -287,6 +295,8 @@ class AgentTurn:
         )
 
     async def _stream_once(self, gear: Gear, draft: Draft, request: ModelRequest) -> StreamEnd:
+        self._usage = Usage()
+        self._broken.clear()
         async with gear.provider.stream(request) as deltas:
             async for delta in deltas:
                 match delta:
@@ -340,14 +350,18 @@ class AgentTurn:
             )
 
         async def answered(call: ToolCall, answer: ToolAnswer) -> None:
-            self._add_result(history, tool_result(call, answer))
-            await self._wait_stored()
+            stored = self._add_result(history, tool_result(call, answer))
+            try:
+                await stored.wait()
+            except CrushTrioError:
+                del self._results[call.id]  # the end of the turn writes another one (R9)
+                raise
 
         return await run_calls(draft.calls, frozenset(self._broken), gear.tools, context, answered)
 
-    def _add_result(self, history: History, result: ToolResult) -> None:
+    def _add_result(self, history: History, result: ToolResult) -> Job[None]:
         self._results[result.tool_call_id] = result
-        self._add(history, self._message("tool", (ToolResultPart(result), STOP)))
+        return self._add(history, self._message("tool", (ToolResultPart(result), STOP)))
 
     def _answer_open_calls(self, draft: Draft, history: History, *, cancelled: bool) -> None:
         """Give every call without a result one, in the calls' order (R9). Not a checkpoint."""
@@ -379,12 +393,11 @@ class AgentTurn:
         )
 
 
-def _finish_early(draft: Draft, run: RunRecord) -> None:
+def _finish_early(draft: Draft, run: RunRecord) -> Job[None]:
     """Write the finish part of a turn that was cancelled or failed (agent contract 1.17)."""
     if run.outcome == "cancelled":
-        draft.finish("canceled", "User canceled request")
-    elif isinstance(run.error, ProviderError):
-        draft.finish("error", run.error.title, str(run.error))
-    else:
-        details = "" if run.error is None else error_text(run.error)
-        draft.finish("error", "Provider Error", details)
+        return draft.finish("canceled", "User canceled request")
+    if isinstance(run.error, ProviderError):
+        return draft.finish("error", run.error.title, encodable(str(run.error)))
+    details = "" if run.error is None else error_text(run.error)
+    return draft.finish("error", "Provider Error", details)

@@ -9,6 +9,7 @@ import click
 
 from crush_trio import __version__
 from crush_trio.cli.commands.cancel import cancel
+from crush_trio.cli.commands.doctor import doctor
 from crush_trio.cli.commands.models import models
 from crush_trio.cli.commands.run import run
 from crush_trio.cli.commands.serve import serve
@@ -23,7 +24,7 @@ def cli() -> None:
     """Coding-agent sessions that outlive their clients."""
 
 
-commands: tuple[click.Command, ...] = (serve, run, watch, sessions, cancel, models)
+commands: tuple[click.Command, ...] = (serve, run, watch, sessions, cancel, models, doctor)
 for command in commands:
     cli.add_command(command)
 

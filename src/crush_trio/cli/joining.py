@@ -1,7 +1,8 @@
 """Stay with a run until it has settled, whatever happens to the connection.
 
 The event stream is opened before the prompt is sent, so that nothing is missed (S1). If the stream
-ends early, another one is opened and the state is read again. The prompt is posted again, with its
+ends early, another one goes on where it ended (S5). Only where that is not possible, or where it is
+not known whether the prompt arrived, the state is read again. The prompt is posted again, with its
 run id (R16), only while the store does not have it: after a restart the server knows run ids no
 more, and a prompt that had begun must not begin twice.
 """
@@ -16,17 +17,13 @@ from crush_trio.cli.answering import Answerer
 from crush_trio.cli.following import Follower
 from crush_trio.cli.output import Output
 from crush_trio.client import EventStream, SessionClient, WorkspaceClient
+from crush_trio.client.lasting import RETRY_PAUSE, RETURN_TIMEOUT
 from crush_trio.errors import ResponseError, ServerUnavailableError
 from crush_trio.ids import new_id
 from crush_trio.wire.events import PermissionNotification, RunComplete
 from crush_trio.wire.permissions import PermissionRequest
 from crush_trio.wire.runs import RunResult
-
-RETURN_TIMEOUT = 15.0
-"""Seconds that a lost server has to come back: longer than a restart takes."""
-
-RETRY_PAUSE = 0.25
-"""Seconds between two attempts to reach a lost server (wire contract 5.8)."""
+from crush_trio.wire.streams import TooOld
 
 
 class RunJoin:
@@ -50,6 +47,7 @@ class RunJoin:
         self._follower = Follower(session.id, self._run_id, prompt, output, known)
         self._sent = False
         self._accepted = trio.Event()
+        self._last_id: int | None = None
         self._interactive = False
 
     def __repr__(self) -> str:
@@ -66,7 +64,7 @@ class RunJoin:
         deadline = math.inf
         while True:
             try:
-                async with self._workspace.events() as events:
+                async with self._workspace.events(after=self._last_id) as events:
                     deadline = math.inf
                     result = await self._attach(events)
             except ServerUnavailableError:
@@ -101,8 +99,13 @@ class RunJoin:
 
     async def _attach(self, events: EventStream) -> RunResult | None:
         """Follow the run on one stream; return None if the stream ends before the run."""
-        resumed = self._sent
-        result = await (self._catch_up() if resumed else self._submit())
+        gapless = self._accepted.is_set() and self._last_id is not None
+        missed = self._sent and not gapless
+        result: RunResult | None = None
+        if missed:
+            result = await self._catch_up()
+        elif not self._sent:
+            result = await self._submit()
         while result is None:
             await self._output.flush()
             try:
@@ -111,13 +114,16 @@ class RunJoin:
                 return None
             self._take_permissions(event.payload)
             result = self._follower.take(event)
-            if result is None and resumed and self._is_end(event.payload):
+            self._last_id = events.last_id
+            missed = missed or isinstance(event.payload, TooOld)
+            if result is None and missed and self._may_be_over(event.payload):
                 result = await self._catch_up()
         return result
 
-    def _is_end(self, payload: object) -> bool:
-        """Whether another run of the session has ended: ours may have ended before it, unseen."""
-        return isinstance(payload, RunComplete) and payload.session_id == self._session.id
+    def _may_be_over(self, payload: object) -> bool:
+        """Whether our run may have ended unseen: events were missed, or another run has ended."""
+        is_end = isinstance(payload, RunComplete) and payload.session_id == self._session.id
+        return is_end or isinstance(payload, TooOld)
 
     def _take_permissions(self, payload: object) -> None:
         match payload:
@@ -150,4 +156,5 @@ class RunJoin:
         mine = self._follower.take_stored(await self._session.messages())
         if not mine:
             return await self._submit()
+        self._accepted.set()
         return self._follower.stored_result(mine) if idle else None

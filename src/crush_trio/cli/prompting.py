@@ -11,7 +11,7 @@ import attrs
 import msgspec
 import trio
 
-from crush_trio.addresses import Address, default_address
+from crush_trio.addresses import TOKEN_VARIABLE, Address, default_address
 from crush_trio.cli.answering import Answerer
 from crush_trio.cli.attaching import open_attached
 from crush_trio.cli.exits import ExitCode
@@ -69,7 +69,8 @@ async def run_prompt(request: Request, output: Output) -> ExitCode:
 @asynccontextmanager
 async def _open_workspace(request: Request) -> AsyncGenerator[WorkspaceClient]:
     async with open_attached(request.host) as client:
-        env = [f"{key}={value}" for key, value in os.environ.items()]
+        # The token is between us and the server; a tool could print it (A2).
+        env = [f"{key}={value}" for key, value in os.environ.items() if key != TOKEN_VARIABLE]
         # No goodbye: it would end other clients' runs whose clients have gone, and the title task.
         opened = client.open_workspace(request.cwd, yolo=request.yolo, env=env, linger=True)
         async with opened as workspace:

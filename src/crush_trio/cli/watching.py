@@ -12,29 +12,30 @@ from crush_trio.cli.exits import ExitCode
 from crush_trio.cli.finding import SHORT, session_hash
 from crush_trio.cli.following import call_line, outcome_of
 from crush_trio.cli.output import printable
-from crush_trio.client import EventStream
+from crush_trio.client import LastingEvents
 from crush_trio.messages import FinishPart
 from crush_trio.wire.events import AgentEvent, Event, File, PermissionNotification, RunComplete
 from crush_trio.wire.messages import WireMessage, WireToolCallPart, WireToolResultPart
 from crush_trio.wire.permissions import PermissionRequest
 from crush_trio.wire.sessions import Session
+from crush_trio.wire.streams import TooOld
 
 WIDTH = 200
 """Characters of a line, without its time."""
 
 
 async def watch_workspace(cwd: str, host: Address | None, *, as_json: bool) -> ExitCode:
-    """Print the events of the workspace at ``cwd`` until the server ends the stream."""
+    """Print the events of the workspace at ``cwd`` until it closes, over lost connections too."""
     async with open_attached(host) as client:
         async with client.open_workspace(cwd, linger=True) as workspace:
-            async with workspace.events() as events:
+            async with workspace.lasting_events() as events:
                 click.echo(f"watching {workspace.info.path}", err=True)
                 await (_print_lines(events) if as_json else _print_texts(events))
     click.echo("the server ended the stream", err=True)
     return ExitCode.OK
 
 
-async def _print_lines(events: EventStream) -> None:
+async def _print_lines(events: LastingEvents) -> None:
     while True:
         try:
             line = await events.receive_line()
@@ -43,7 +44,7 @@ async def _print_lines(events: EventStream) -> None:
         click.echo(line)
 
 
-async def _print_texts(events: EventStream) -> None:
+async def _print_texts(events: LastingEvents) -> None:
     async for event in events:
         if (text := event_line(event)) is not None:
             line = printable(" ".join(text.split()))
@@ -70,6 +71,8 @@ def event_line(event: Event) -> str | None:
             text = f"file {payload.path} version {payload.version}"
         case AgentEvent() if payload.error:
             text = f"error: {payload.error}"
+        case TooOld():
+            text = "what happened in between is not known here any more"
         case _:
             pass
     return f"{_session_name(payload)}  {text}" if text is not None else None

@@ -15,6 +15,7 @@ from __future__ import annotations
 from crush_trio.client.client import Client, open_client
 from crush_trio.client.connection import Connect
 from crush_trio.client.events import EventStream
+from crush_trio.client.lasting import LastingEvents
 from crush_trio.client.session import SessionClient
 from crush_trio.client.workspace import WorkspaceClient
 
@@ -22,6 +23,7 @@ __all__ = [
     "Client",
     "Connect",
     "EventStream",
+    "LastingEvents",
     "SessionClient",
     "WorkspaceClient",
     "open_client",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
+import attrs
 import trio
 
 from crush_trio import __version__
@@ -19,9 +21,6 @@ from crush_trio.wire.workspaces import Control, CreateWorkspace, VersionInfo, Wo
 
 GOODBYE_TIMEOUT = 5.0
 """Seconds that leaving a workspace may take; the server's grace ends the claim if it takes longer."""
-
-UNIX_HOST = "api.crush.localhost"
-"""The ``Host`` header where there is no host (wire contract 1.2)."""
 
 _log = logging.getLogger(__name__)
 
@@ -121,19 +120,23 @@ async def open_client(
     address: Address | str | None = None,
     *,
     token: str | None = None,
+    ca: str | os.PathLike[str] | None = None,
     connect: Connect | None = None,
     client_id: str | None = None,
 ) -> AsyncGenerator[Client]:
     """Open a client; leaving the block closes its connections. Entering it connects to nothing yet.
 
     Args:
-        address: Where the server is, such as ``tcp://127.0.0.1:8080``; the default address if None.
+        address: Where the server is, such as ``tcp://127.0.0.1:8080`` or, encrypted,
+            ``https://127.0.0.1:8080``; the default address if None.
         token: For TCP; the environment's, else the token file's, if None.
+        ca: File of the certificates to trust, in PEM; those of ``CRUSH_TRIO_TLS_CA`` if None, else
+            the system's and the one that a server of this user has made.
         connect: Opens one connection, instead of a socket to ``address``.
         client_id: A UUID that names this client's claims; a new one if None.
 
     Raises:
-        BadRequestError: the address or the token makes no sense.
+        BadRequestError: the address, the token or the file of certificates makes no sense.
     """
     if address is None:
         address = default_address()
@@ -143,8 +146,9 @@ async def open_client(
         token = read_token(address)
     if token is not None and not (token.isascii() and token.isprintable()):
         raise BadRequestError("the token has characters that no token has")
-    host = UNIX_HOST if address.network == "unix" else str(address).removeprefix("tcp://")
+    if ca is not None:
+        address = attrs.evolve(address, ca=os.fspath(ca))
     async with open_transport(
-        str(address), host, token, connect or connector(address)
+        str(address), address.authority, token, connect or connector(address)
     ) as transport:
         yield Client(transport, ClientID(client_id or new_id()))

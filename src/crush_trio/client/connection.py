@@ -9,21 +9,30 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, cast
 
 import httpcore2
 import trio
 
-from crush_trio.addresses import Address
-from crush_trio.errors import ServerUnavailableError
+from crush_trio.addresses import CA_VARIABLE, Address, certificate_path
+from crush_trio.errors import BadRequestError, CertificateError, ServerUnavailableError
 
 Connect = Callable[[], Awaitable[trio.abc.Stream]]
 """Opens one connection to the server; raises OSError where there is none."""
 
 
-def connector(address: Address) -> Connect:
-    """Return what opens a socket to ``address``."""
+def connector(address: Address, *, protocols: Sequence[str] = ("http/1.1",)) -> Connect:
+    """Return what opens a connection to ``address``.
+
+    Args:
+        address: Where the server is. The certificates that are trusted are read now.
+        protocols: What is offered by ALPN, if the connection is encrypted.
+
+    Raises:
+        BadRequestError: the file of trusted certificates cannot be used.
+    """
+    context = _trust(address, protocols) if address.tls else None
 
     async def connect_unix() -> trio.abc.Stream:
         _check_owner(address.path)
@@ -33,9 +42,56 @@ def connector(address: Address) -> Connect:
         stream = await trio.open_tcp_stream(address.host, address.port)
         # A run may be silent for hours; keep-alive is what notices that the server's host vanished.
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return stream
+        return stream if context is None else await _encrypt(stream, context, address)
 
     return connect_unix if address.network == "unix" else connect_tcp
+
+
+def _trust(address: Address, protocols: Sequence[str]) -> ssl.SSLContext:
+    """Return the certificates to trust: those that were given, else the usual ones.
+
+    These are the system's, and that which a server of this user has made for the address.
+    """
+    given = address.ca or os.environ.get(CA_VARIABLE)
+    made = certificate_path(address)
+    try:
+        context = ssl.create_default_context(cafile=given or None)
+        if not given and made.exists():
+            context.load_verify_locations(made)
+    except OSError as error:  # ssl.SSLError is one
+        reason = "it holds no certificate in PEM"
+        if not isinstance(error, ssl.SSLError):
+            reason = (error.strerror or str(error)).lower()
+        raise BadRequestError(f"cannot trust {given or str(made)!r}: {reason}") from None
+    context.set_alpn_protocols(list(protocols))
+    return context
+
+
+async def _encrypt(
+    stream: trio.SocketStream, context: ssl.SSLContext, address: Address
+) -> trio.abc.Stream:
+    """Agree on the encryption.
+
+    Raises:
+        CertificateError: the server is not known to be the right one.
+        OSError: it does not speak TLS, or has gone.
+    """
+    encrypted = trio.SSLStream(stream, context, server_hostname=address.host)
+    try:
+        await encrypted.do_handshake()
+    except trio.BrokenResourceError as error:
+        await trio.aclose_forcefully(stream)
+        cause = error.__cause__
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            raise CertificateError(
+                f"the certificate of {address} is not trusted: {cause.verify_message}; "
+                "if it is the right server, give its certificate with --tls-ca"
+            ) from error
+        raise OSError("it does not speak TLS, or not as we do") from error
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    return encrypted
 
 
 def _check_owner(path: str) -> None:
@@ -101,10 +157,13 @@ class _NetworkStream(httpcore2.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore2.AsyncNetworkStream:
-        raise NotImplementedError("the server speaks plain HTTP")
+        raise NotImplementedError("the connection is encrypted already, if it is to be")
 
     def get_extra_info(self, info: str) -> Any:
         """Tell httpcore whether an idle connection has been closed by the server."""
-        if info == "is_readable" and isinstance(self._stream, trio.SocketStream):
-            return self._stream.socket.is_readable()
+        stream: Any = self._stream
+        if isinstance(stream, trio.SSLStream):
+            stream = cast("Any", stream).transport_stream
+        if info == "is_readable" and isinstance(stream, trio.SocketStream):
+            return stream.socket.is_readable()
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from crush_trio.client.events import EventStream
+from crush_trio.client.lasting import RETURN_TIMEOUT, LastingEvents
 from crush_trio.client.session import SessionClient
 from crush_trio.client.transport import Transport, segment
 from crush_trio.ids import ClientID, SessionID
@@ -61,7 +62,9 @@ class WorkspaceClient:
         await self._transport.call("DELETE", self._path, query=self._client)
 
     @asynccontextmanager
-    async def events(self) -> AsyncGenerator[EventStream]:
+    async def events(
+        self, *, after: int | None = None, deltas: bool = True
+    ) -> AsyncGenerator[EventStream]:
         """Subscribe; the block is entered once nothing can be missed any more (S1).
 
         While the block lasts it keeps the workspace open. Synopsis::
@@ -69,9 +72,33 @@ class WorkspaceClient:
             async with workspace.events() as events:
                 async for event in events:
                     ...
+
+        Args:
+            after: Go on behind the event with this id: an earlier stream's ``last_id``. What was
+                missed comes behind the ``hello``, or a ``too_old`` that says: read the state again
+                (S5).
+            deltas: Let the server send what is new in a message; what the stream yields is whole
+                all the same. Without it and ``after`` there are no ids and no ``hello``.
         """
-        async with self._transport.stream(f"{self._path}/events", self._client) as chunks:
-            yield EventStream(chunks)
+        query = self._client | ({"deltas": "1"} if deltas else {})
+        if after is not None:
+            query["after"] = str(after)
+        async with self._transport.stream(f"{self._path}/events", query) as chunks:
+            yield EventStream(chunks, after)
+
+    @asynccontextmanager
+    async def lasting_events(
+        self, *, patience: float = RETURN_TIMEOUT
+    ) -> AsyncGenerator[LastingEvents]:
+        """Subscribe as :meth:`events`, and come back by itself when the connection is lost (S5).
+
+        Args:
+            patience: Seconds that a lost server has to come back.
+        """
+        async with AsyncExitStack() as stack:
+            events = LastingEvents(lambda after: self.events(after=after), stack, patience)
+            await events.connect()
+            yield events
 
     async def select_session(self, session_id: str) -> None:
         """Tell the server which session this client shows; empty for none. Needs an open stream."""

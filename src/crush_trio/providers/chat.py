@@ -42,17 +42,21 @@ def encode_request(
         replay_reasoning: Whether earlier reasoning goes back to the model, as
             ``reasoning_content``. Some models want it, OpenAI's own refuse it.
     """
-    encoded = b",".join(
-        encode_message(message, replay_reasoning=replay_reasoning) for message in request.messages
-    )
     body: dict[str, Any] = {"model": request.model, "stream_options": {"include_usage": True}}
     body.update(_options(request.model, request.options))
     if request.tools:
         body["tools"] = [_tool(tool) for tool in request.tools]
     body.update(request.options.extra_body)
     body.update(extra_body or {})
-    body.update(messages=msgspec.Raw(b"[" + encoded + b"]"), stream=True)
-    return _ENCODER.encode(body)
+    body.pop("messages", None)
+    body["stream"] = True
+    # Joined once: with a long conversation, each copy costs more than all else here.
+    pieces = [
+        encode_message(message, replay_reasoning=replay_reasoning) for message in request.messages
+    ] or [b""]
+    pieces[0] = _ENCODER.encode(body)[:-1] + b',"messages":[' + pieces[0]
+    pieces[-1] += b"]}"
+    return b",".join(pieces)
 
 
 def encode_message(message: ModelMessage, *, replay_reasoning: bool = True) -> bytes:

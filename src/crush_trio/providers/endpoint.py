@@ -64,6 +64,11 @@ class Endpoint:
         host = urlsplit(self.base_url).hostname or ""
         return host in {"localhost", "::1"} or host.startswith("127.")
 
+    @property
+    def has_tls(self) -> bool:
+        """Whether the connection begins with a TLS handshake."""
+        return self.base_url.startswith("https:")
+
     def clean(self, text: str) -> str:
         """Return ``text`` without the secrets that it may quote."""
         for secret in self._secrets:

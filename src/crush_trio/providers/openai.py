@@ -14,6 +14,7 @@ Two rules keep this file honest:
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ from crush_trio.providers.chat import encode_request
 from crush_trio.providers.chat_stream import ChatReader
 from crush_trio.providers.endpoint import Endpoint
 from crush_trio.providers.failures import message_of, status_error, transport_error
+from crush_trio.providers.trust import LateTrust
 
 if TYPE_CHECKING:
     import httpx2
@@ -289,6 +291,7 @@ def _import_sdk(endpoint: Endpoint) -> _SDK:
             follow_redirects=True,
             # A proxy of the environment is not for this machine.
             trust_env=not endpoint.is_local,
+            verify=True if endpoint.has_tls else LateTrust(ssl.PROTOCOL_TLS_CLIENT),
         ),
         _enforce_credentials=False,
     )

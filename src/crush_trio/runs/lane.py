@@ -135,12 +135,14 @@ class Lane:
         """Let waiting prompts without a run id join the active turn, and return them (R12).
 
         Called by the turn at the beginning of each step. Not a checkpoint. A turn that is being
-        cancelled takes nobody with it: what waits then was accepted after the cancel (R6).
+        cancelled takes nobody with it: what waits then was accepted after the cancel (R6). Nor
+        does it take the prompt of another workspace, whose working directory, configuration and
+        dialogs are not this turn's, and which must not end with this turn's workspace (R3).
         """
         active = self.active
         if active is None or active.concluded or active.cancelled_by is not None:
             return []
-        joining = [run for run in self.waiting if not run.own_turn]
+        joining = [run for run in self.waiting if not run.own_turn and run.owner is active.owner]
         for run in joining:
             self._runs.remove(run)
             run.fold_into(active)
@@ -203,15 +205,17 @@ class Lane:
                 error = _sole(group)
             unwound = True
         finally:
-            if not unwound and not run.concluded:
+            if not unwound:
                 run.cancel("the workspace was torn down")
-            _log_end(run, error)
             run.conclude(error)
-            with trio.move_on_after(self._settings.finish_timeout, shield=True) as limit:
-                await self._finish(run)
-            if limit.cancelled_caught:
-                run.fail_finish(TimeoutError("the end of the run could not be stored in time"))
-            self._settle(run)
+            _log_end(run, error)
+            try:
+                with trio.move_on_after(self._settings.finish_timeout, shield=True) as limit:
+                    await self._finish(run)
+                if limit.cancelled_caught:
+                    run.fail_finish(TimeoutError("the end of the run could not be stored in time"))
+            finally:
+                self._settle(run)
 
     async def _finish(self, run: Run) -> None:
         try:

@@ -19,7 +19,7 @@ FIRST_202 = (0, 76, 0)
 LONGEST_WAIT = 86_400.0
 """A ``wait`` of more seconds than a day means this; it keeps the arithmetic finite."""
 
-_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
+_VERSION = re.compile(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?!\d)")
 
 
 @attrs.frozen

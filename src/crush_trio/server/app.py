@@ -15,7 +15,7 @@ from crush_trio.workspaces import WorkspaceHost
 def make_app(host: WorkspaceHost, settings: Settings) -> QuartTrio:
     """Return the ASGI application over a workspace host. It owns no task and no state."""
     app = QuartTrio("crush_trio")
-    app.asgi_app = EventStreams(app.asgi_app, host)
+    app.asgi_app = EventStreams(app.asgi_app, host, settings.heartbeat)
     configure(app, settings)
     install_problems(app)
     for routes in blueprints(host):

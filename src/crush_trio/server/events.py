@@ -5,7 +5,8 @@ framework's way would send the status before it enters a response body, and a cl
 between would keep its claim for ever.
 
 The order is the contract's: subscribe and attach first, then the 200, at once (S1). Every end that
-is ours is a proper end of the body (S6).
+is ours is a proper end of the body (S6). A stream on which nothing happens is sent a newline now
+and then, which is nothing to every reader.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import logging
 import re
 from urllib.parse import parse_qs
 
-import msgspec
 import trio
 from hypercorn.typing import (
     ASGIFramework,
@@ -27,7 +27,8 @@ from hypercorn.typing import (
 from crush_trio.errors import CrushTrioError
 from crush_trio.hub import Subscription
 from crush_trio.server.client_ids import query_client
-from crush_trio.wire.workspaces import ErrorBody
+from crush_trio.server.refusals import refuse
+from crush_trio.server.wishes import read_wish
 from crush_trio.workspaces import WorkspaceHost
 
 logger = logging.getLogger(__name__)
@@ -45,11 +46,17 @@ class EventStreams:
     """ASGI middleware: answers ``GET .../events``, passes everything else on.
 
     A ``HEAD`` is passed on too, so that it attaches nobody.
+
+    Args:
+        app: What answers everything else.
+        host: Where the workspaces are.
+        heartbeat: Seconds of silence after which a stream is sent a newline.
     """
 
-    def __init__(self, app: ASGIFramework, host: WorkspaceHost) -> None:
+    def __init__(self, app: ASGIFramework, host: WorkspaceHost, heartbeat: float) -> None:
         self._app = app
         self._host = host
+        self._heartbeat = heartbeat
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -65,7 +72,7 @@ class EventStreams:
         try:
             await self._serve(found[1], scope, receive, send)
         except CrushTrioError as error:
-            await _refuse(error, send)
+            await refuse(error, send)
 
     async def _serve(
         self,
@@ -74,23 +81,26 @@ class EventStreams:
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
     ) -> None:
-        query = parse_qs(scope["query_string"].decode("latin-1"))
+        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         client = query_client(query.get("client_id", [""])[0])
-        workspace = self._host.get(workspace_id)
-        with workspace.attach(client) as subscription:
+        wish = read_wish(query, scope["headers"])
+        workspace = await self._host.find(workspace_id)
+        with workspace.attach(client, wish) as subscription:
             await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
             await _body(send, b"")  # makes the listener send the head at once
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_watch, receive, nursery.cancel_scope)
-                await _pump(subscription, send)
+                await _pump(subscription, send, self._heartbeat)
                 nursery.cancel_scope.cancel("the stream has ended")
 
 
-async def _pump(subscription: Subscription, send: ASGISendCallable) -> None:
+async def _pump(subscription: Subscription, send: ASGISendCallable, heartbeat: float) -> None:
     """Send what comes, one chunk at a time, then end the body properly."""
     try:
         while True:
-            chunk = await subscription.receive_chunk()
+            chunk = b"\n"
+            with trio.move_on_after(heartbeat):
+                chunk = await subscription.receive_chunk()
             await _body(send, chunk)
     except trio.EndOfChannel:
         await _body(send, b"", more=False)
@@ -105,13 +115,3 @@ async def _watch(receive: ASGIReceiveCallable, scope: trio.CancelScope) -> None:
 
 async def _body(send: ASGISendCallable, data: bytes, *, more: bool = True) -> None:
     await send({"type": "http.response.body", "body": data, "more_body": more})
-
-
-async def _refuse(error: CrushTrioError, send: ASGISendCallable) -> None:
-    body = msgspec.json.encode(ErrorBody(error.text)) + b"\n"
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await _body(send, body, more=False)

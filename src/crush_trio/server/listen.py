@@ -10,10 +10,13 @@ that refuses requests (the address stays taken, while clients wait for it to bec
 from __future__ import annotations
 
 import logging
+import resource
+import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
+import attrs
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -23,7 +26,16 @@ from hypercorn.typing import AppWrapper, ASGIFramework, LifespanState
 from crush_trio.addresses import Address
 from crush_trio.server.bind import open_listener
 from crush_trio.server.guard import GuardedTCPServer, ServerContext
+from crush_trio.server.peers import owners, peer_uid
 from crush_trio.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+CONCURRENT_STREAMS = 500
+"""HTTP/2 streams that one connection may have open; hypercorn's priority tree takes 999."""
+
+RESERVE = 256
+"""File descriptors that connections leave to the runs: for databases, tools and providers."""
 
 
 async def serve(
@@ -33,6 +45,8 @@ async def serve(
     settings: Settings,
     stop: trio.Event,
     shutdown: Callable[[], Awaitable[None]],
+    tls: ssl.SSLContext | None = None,
+    uids: frozenset[int] | None = None,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve ``app`` until ``stop`` is set, then shut down in two phases.
@@ -46,16 +60,44 @@ async def serve(
        connections that are open already still reach ``app``.
     3. Connections close as soon as they are idle; after ``settings.drain_timeout`` they are cut.
 
+    Args:
+        app: What answers.
+        address: Where.
+        settings: Timeouts.
+        stop: Stops the server.
+        shutdown: See above.
+        tls: Encrypts the connections, of TCP only.
+        uids: Who is served on a unix socket; its owner and root if None.
+        task_status: Gets the address.
+
     Raises:
         AddressInUseError: somebody listens at ``address`` already.
         ConfigError: listening there is not possible or not safe.
     """
     wrapped, config = ASGIWrapper(app), _config(settings)
-    context = ServerContext(settings.send_deadline)
+    address = attrs.evolve(address, tls=tls is not None)
+    served = owners() if uids is None else uids
+    # At DEBUG it writes down each header that it decodes, the token too (A2).
+    logging.getLogger("hpack").setLevel(logging.INFO)
+    context = ServerContext(settings.send_deadline, settings.head_timeout)
     async with _open_lifespan(wrapped, config) as state, trio.open_nursery() as connections:
+        count, room = 0, _room()
 
         async def converse(stream: trio.SocketStream) -> None:
-            await GuardedTCPServer(wrapped, config, context, state, stream).run()
+            nonlocal count
+            if address.network == "unix" and not _is_served(stream, served):
+                await trio.aclose_forcefully(stream)
+                return
+            secured = stream if tls is None else trio.SSLStream(stream, tls, server_side=True)
+            if count >= room:
+                logger.warning("%d connections are open: another one is refused", count)
+                await trio.aclose_forcefully(stream)
+                return
+            count += 1
+            try:
+                await GuardedTCPServer(wrapped, config, context, state, secured).run()
+            finally:
+                count -= 1
 
         try:
             async with open_listener(address) as (listener, bound), trio.open_nursery() as nursery:
@@ -75,6 +117,23 @@ async def serve(
         connections.cancel_scope.deadline = end
 
 
+def _is_served(stream: trio.SocketStream, uids: frozenset[int]) -> bool:
+    """Whether a unix connection comes from somebody whom this server serves (A1)."""
+    uid = peer_uid(stream.socket)
+    if uid is None or uid in uids:
+        return True
+    logger.warning("user %d is not the owner of this socket: the connection is closed", uid)
+    return False
+
+
+def _room() -> int:
+    """Return how many connections may be open at a time, which the process's limit decides."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return 2**20
+    return max(limit - RESERVE, limit // 2)
+
+
 def _config(settings: Settings) -> Config:
     """Return hypercorn's settings, where its own would break a promise."""
     config = Config()
@@ -84,7 +143,9 @@ def _config(settings: Settings) -> Config:
     config.keep_alive_timeout = settings.keep_alive_timeout
     config.keep_alive_max_requests = 2**31  # at its limit, event streams on HTTP/2 fall silent
     config.read_timeout = None  # it would count while a stream is being read
-    config.h2_max_concurrent_streams = 500  # the priority tree takes 999
+    config.h11_max_incomplete_size = settings.head_bytes
+    config.h2_max_header_list_size = settings.head_bytes
+    config.h2_max_concurrent_streams = CONCURRENT_STREAMS
     return config
 
 

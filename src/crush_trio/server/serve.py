@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
 
-import attrs
 import trio
 
-from crush_trio.addresses import Address
+from crush_trio.addresses import TOKEN_VARIABLE, Address
 from crush_trio.agent.agent import EmbeddedModel
 from crush_trio.config import Chosen, Endpoint
 from crush_trio.providers.base import Provider
@@ -31,32 +30,21 @@ from crush_trio.providers.local import (
 )
 from crush_trio.providers.local_weights import default_cache_dir, weights_path
 from crush_trio.providers.openai import open_openai_provider
-from crush_trio.server.access import TokenGuard, choose_token, published_token, token_paths
 from crush_trio.server.app import make_app
+from crush_trio.server.doors import Doors, choose_doors
 from crush_trio.server.listen import serve
-from crush_trio.settings import Settings
+from crush_trio.server.options import ServeOptions
 from crush_trio.store import open_store
 from crush_trio.wire.config import Model, SelectedModel
-from crush_trio.workspaces import Equipment, WorkspaceHost, open_workspace_host
+from crush_trio.workspaces import (
+    Equipment,
+    StateFile,
+    WorkspaceHost,
+    open_register,
+    open_workspace_host,
+)
 
 logger = logging.getLogger(__name__)
-
-
-@attrs.frozen
-class ServeOptions:
-    """What a server is started with.
-
-    Attributes:
-        no_token: Let everybody in, on a loopback TCP address only.
-        idle_exit: Seconds without an open workspace after which the server stops; None for never.
-    """
-
-    address: Address
-    no_token: bool = False
-    idle_exit: float | None = None
-    debug: bool = False
-    settings: Settings = attrs.field(factory=Settings)
-    env: Mapping[str, str] = attrs.field(factory=lambda: dict(os.environ), repr=False)
 
 
 def open_provider(endpoint: Endpoint) -> AbstractAsyncContextManager[Provider]:
@@ -100,31 +88,38 @@ async def serve_forever(
     """
     stop = trio.Event()
     settings = options.settings
-    token = choose_token(options.address, options.env, no_token=options.no_token)
+    doors = choose_doors(options)
+    # Without the token, which a tool's sub-process could print (A2).
+    env = {name: value for name, value in options.env.items() if name != TOKEN_VARIABLE}
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_embedded_model() as embedded:
             equipment = Equipment(open_provider, embedded, settings)
             async with (
-                open_workspace_host(equipment, open_store, options.env) as host,
+                open_register(_state_file(options), settings, equipment.now) as register,
+                open_workspace_host(equipment, open_store, env, register) as host,
                 trio.open_nursery() as nursery,
             ):
                 nursery.start_soon(_watch_signals, signals, stop)
                 if options.idle_exit is not None:
                     nursery.start_soon(_watch_idle, host, options.idle_exit, stop)
-                await _serve_host(host, options, token, stop, task_status)
+                await _serve_host(host, options, doors, stop, task_status)
                 nursery.cancel_scope.cancel("the server has stopped")
+
+
+def _state_file(options: ServeOptions) -> StateFile | None:
+    """Return where the open workspaces are saved; nobody comes back to a port that is ever new."""
+    address = options.address
+    lasting = address.network == "unix" or address.port != 0
+    return StateFile.at(address, options.env) if lasting else None
 
 
 async def _serve_host(
     host: WorkspaceHost,
     options: ServeOptions,
-    token: str | None,
+    doors: Doors,
     stop: trio.Event,
     task_status: trio.TaskStatus[Address],
 ) -> None:
-    app = make_app(host, options.settings)
-    guarded = app if token is None else TokenGuard(app, token)
-
     async def shutdown() -> None:
         host.begin_closing()
         await host.wait_closed()
@@ -133,17 +128,15 @@ async def _serve_host(
         async with trio.open_nursery() as nursery:
             listening = partial(
                 serve,
-                guarded,
+                doors.guard(make_app(host, options.settings)),
                 options.address,
                 settings=options.settings,
                 stop=stop,
                 shutdown=shutdown,
+                tls=None if doors.encryption is None else doors.encryption.context,
             )
             bound: Address = await nursery.start(listening)
-            if token is not None:
-                files.enter_context(published_token(token_paths(bound, options.env), token))
-            elif bound.network == "tcp":
-                logger.warning("%s lets everybody in who can reach it", bound)
+            files.enter_context(doors.shown(bound))
             logger.info("listening at %s", bound)
             task_status.started(bound)
 

@@ -65,6 +65,18 @@ class Job(Generic[T]):
             if self._finished is None:
                 self._finished = trio.Event()
             await self._finished.wait()
+        return self.result()
+
+    def result(self) -> T:
+        """Return the value of a write that has settled. Not a checkpoint.
+
+        When a write has settled, so have all that were posted before it.
+
+        Raises:
+            StoreError: as for :meth:`wait`.
+            UnknownSessionError: as for :meth:`wait`.
+        """
+        assert self.done
         if self._error is not None:
             raise self._error
         return self._value

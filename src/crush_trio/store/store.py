@@ -49,6 +49,17 @@ class Store:
         """Look whether another program wrote to the database, without an event."""
         return self._writer.post(_nothing)
 
+    def current_session(self, session_id: SessionID) -> Job[Session | None]:
+        """Read a session behind all that was posted so far, and look as :meth:`check_foreign` does.
+
+        One way to the writer's thread and back, where a read and a look would be two.
+        """
+
+        def work(writing: WriteConnection) -> tuple[Session | None, Event | None]:
+            return sessions.find(writing.connection, session_id), None
+
+        return self._writer.post(work)
+
     # --- sessions: writes ---------------------------------------------------------
 
     def create_session(

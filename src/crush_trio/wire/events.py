@@ -5,7 +5,9 @@ An event is encoded once, when it is first needed, however many streams send it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -13,6 +15,7 @@ from crush_trio.messages import Message
 from crush_trio.wire.messages import WireMessage, wire_message
 from crush_trio.wire.permissions import PermissionRequest
 from crush_trio.wire.sessions import Session
+from crush_trio.wire.streams import Hello, MessageDelta, TooOld
 
 Change = Literal["created", "updated", "deleted"]
 
@@ -74,6 +77,9 @@ PAYLOADS: dict[str, type[msgspec.Struct]] = {
     "agent_event": AgentEvent,
     "run_complete": RunComplete,
     "config_changed": ConfigChanged,
+    "hello": Hello,
+    "too_old": TooOld,
+    "message_delta": MessageDelta,
 }
 """Outer type to payload. A client ignores types that it does not know."""
 
@@ -89,9 +95,20 @@ class Event:
         payload: The payload.
         message_id: Whose snapshots this update makes worthless, or None.
         streaming: Whether a later update of the same message makes this one worthless.
+        continuations: The frames that :mod:`crush_trio.wire.deltas` has made of this event, for
+            readers whose last state of the message was the event that is the key.
     """
 
-    __slots__ = ("_frame", "change", "message_id", "payload", "streaming", "type")
+    __slots__ = (
+        "__weakref__",
+        "_frame",
+        "change",
+        "continuations",
+        "message_id",
+        "payload",
+        "streaming",
+        "type",
+    )
 
     def __init__(
         self,
@@ -107,6 +124,7 @@ class Event:
         self.payload = payload
         self.message_id = message_id
         self.streaming = streaming
+        self.continuations: WeakKeyDictionary[Event, tuple[bytes, ...]] | None = None
         self._frame: bytes | None = None
 
     def __repr__(self) -> str:
@@ -148,19 +166,22 @@ class _Outer(msgspec.Struct, frozen=True):
 
 
 _OUTER = msgspec.json.Decoder(_Outer)
-_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
     name: msgspec.json.Decoder(struct) for name, struct in PAYLOADS.items()
 }
+"""Outer type to what decodes its payload."""
 
 
-def decode_event(data: bytes | str) -> Event | None:
-    """Return the event of one ``data:`` line's JSON, or None if its type is not known here.
+def decode_event(
+    data: bytes | str, decoders: Mapping[str, msgspec.json.Decoder[Any]] = DECODERS
+) -> Event | None:
+    """Return the event of one ``data:`` line's JSON, or None if ``decoders`` has not its type.
 
     Raises:
         msgspec.DecodeError: the line is not an event.
     """
     outer = _OUTER.decode(data)
-    decoder = _DECODERS.get(outer.type)
+    decoder = decoders.get(outer.type)
     if decoder is None:
         return None
     return Event(outer.type, outer.payload.type, decoder.decode(outer.payload.payload))

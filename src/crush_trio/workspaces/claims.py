@@ -9,11 +9,13 @@ Rules (wire contract 7 and 0; W2):
 2. Work (an unsettled run, a title being made) is a claim too, of nobody: no hold or grace closes
    a workspace under it. When the last work ends and no other claim is left, the grace starts.
 3. A release or retire that takes away the last *client's* claim is a goodbye: it has no grace.
+   Whoever comes while the workspace is still opening takes it back.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -42,10 +44,16 @@ class Claim:
 
 
 class Claims:
-    """The claims on one workspace."""
+    """The claims on one workspace.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: How long holds and graces are.
+        tell: Called when other clients than before, or other versions, have a claim; sync.
+    """
+
+    def __init__(self, settings: Settings, tell: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
+        self._tell = tell
         self._clients: dict[ClientID, Claim] = {}
         self._work: set[object] = set()
         self._lingers_until = -math.inf
@@ -58,32 +66,39 @@ class Claims:
     # --- clients -------------------------------------------------------------------
 
     def hold(self, client: ClientID, version: str = "") -> None:
-        """Register a client that created or joined the workspace (wire contract 7.2)."""
+        """Register a client that created or joined the workspace (wire contract 7.2).
+
+        Only for a workspace that can still be joined: it is opening, or open and not closing.
+        """
+        self.goodbye = False
         self._expire()
         expires = trio.current_time() + self._settings.create_hold
-        claim = self._clients.get(client)
-        if claim is None:
-            self._clients[client] = Claim(expires, version=version)
-        else:
-            claim.released = False
-            claim.expires = expires
-            claim.version = version or claim.version
+        claim = self._clients.setdefault(client, Claim(expires))
+        claim.released = False
+        claim.expires = expires
+        claim.version = version or claim.version
+        self._tell()
         self._notify()
 
-    def attach(self, client: ClientID) -> None:
-        """Count an event stream of a client; a stream needs no hold (wire contract 7.3)."""
+    def attach(self, client: ClientID) -> Claim:
+        """Count an event stream of a client; a stream needs no hold (wire contract 7.3).
+
+        Returns the claim, which the stream hands back when it ends.
+        """
         self._expire()
         claim = self._clients.setdefault(client, Claim(math.inf))
         claim.streams += 1
+        self._tell()
         self._notify()
+        return claim
 
-    def detach(self, client: ClientID) -> None:
+    def detach(self, client: ClientID, claim: Claim) -> None:
         """Count an event stream that has ended; the last one of a client starts its grace (7.4).
 
-        A client that was retired meanwhile has no claim any more: nothing happens (R3).
+        If the client was retired meanwhile, the claim is no longer there and nothing happens (R3),
+        also to the claim that it may have got since.
         """
-        claim = self._clients.get(client)
-        if claim is None or claim.streams == 0:
+        if self._clients.get(client) is not claim:
             return
         claim.streams -= 1
         if claim.streams == 0:
@@ -112,6 +127,13 @@ class Claims:
     def _part(self, client: ClientID) -> None:
         del self._clients[client]
         self.goodbye = self.goodbye or not self._clients
+        self._tell()
+        self._notify()
+
+    def linger(self) -> None:
+        """Keep the workspace for as long as a hold, for whoever may come (wire contract 0, 5.8)."""
+        until = trio.current_time() + self._settings.create_hold
+        self._lingers_until = max(self._lingers_until, until)
         self._notify()
 
     def part_all(self) -> None:
@@ -136,6 +158,10 @@ class Claims:
             claim.streams > 0 and claim.session == session for claim in self._clients.values()
         )
 
+    def clients(self) -> list[tuple[ClientID, str]]:
+        """Return who has a claim, and what they called themselves."""
+        return [(client, claim.version) for client, claim in self._clients.items()]
+
     def versions(self) -> list[str]:
         """Return what the present clients called themselves."""
         self._expire()
@@ -155,7 +181,8 @@ class Claims:
         self._expire()
         self._work.discard(work)
         if not self._work and not self._clients:
-            self._lingers_until = trio.current_time() + self._settings.detach_grace
+            until = trio.current_time() + self._settings.detach_grace
+            self._lingers_until = max(self._lingers_until, until)
         self._notify()
 
     # --- waiting ----------------------------------------------------------------------
@@ -167,9 +194,15 @@ class Claims:
     def _expire(self) -> None:
         """Forget the claims whose hold or grace is over."""
         now = trio.current_time()
-        for client, claim in list(self._clients.items()):
-            if claim.streams == 0 and claim.expires <= now:
-                del self._clients[client]
+        over = [
+            client
+            for client, claim in self._clients.items()
+            if claim.streams == 0 and claim.expires <= now
+        ]
+        for client in over:
+            del self._clients[client]
+        if over:
+            self._tell()
 
     def _ends_at(self) -> float:
         """Return when nobody will claim the workspace any more, if nothing changes."""

@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import trio
+
 from crush_trio.agent.histories import Histories
 from crush_trio.hub import Hub
 from crush_trio.ids import SessionID
@@ -18,6 +20,7 @@ from crush_trio.runs import Lane, Results
 from crush_trio.settings import Settings
 from crush_trio.store import Store
 from crush_trio.wire.events import Event
+from crush_trio.workspaces.slots import Slot, Slots, why_not_open
 
 StoreOpener = Callable[[Path, Callable[[Event], None]], AbstractAsyncContextManager[Store]]
 """Opens the store of a directory: the real one, or its twin in memory."""
@@ -88,3 +91,61 @@ async def open_data_directory(
     async with opener(path, directory.publish) as directory.store:
         directory.histories = Histories(directory.store, settings.history_bytes)
         yield directory
+
+
+class DataDirectories:
+    """The data directories that are open, each from its first workspace to its last.
+
+    Args:
+        nursery: Owns their lifetimes.
+        opener: Opens the store of one.
+        settings: Timeouts and limits.
+    """
+
+    def __init__(self, nursery: trio.Nursery, opener: StoreOpener, settings: Settings) -> None:
+        self._opener = opener
+        self._settings = settings
+        self._slots = Slots[Path, DataDirectory](nursery, self._serve)
+
+    def all(self) -> list[Slot[Path, DataDirectory]]:
+        """Return those that are open, opening or closing."""
+        return self._slots.all()
+
+    @asynccontextmanager
+    async def use(self, path: Path) -> AsyncGenerator[DataDirectory]:
+        """Share the data directory at ``path`` with whoever else uses it now.
+
+        Raises:
+            CrushTrioError: it could not be opened.
+        """
+        slot: Slot[Path, DataDirectory] | None = None
+        while slot is None or slot.value is None:
+            await self._slots.wait_not_closing(path)
+            slot = self._slots.find_or_start(path)
+            slot.users += 1
+            try:
+                await slot.settled.wait()
+                if slot.error is not None:
+                    raise why_not_open(slot.error, path)
+                if slot.value is not None:
+                    yield slot.value
+                    return
+            finally:
+                slot.users -= 1
+                if slot.users == 0:
+                    slot.unused.set()
+
+    async def _serve(self, slot: Slot[Path, DataDirectory]) -> None:
+        """Be a data directory's lifetime."""
+        async with open_data_directory(slot.key, self._opener, self._settings) as data:
+            slot.value = data
+            slot.settled.set()
+            await _wait_unused(slot)
+
+
+async def _wait_unused(slot: Slot[Path, DataDirectory]) -> None:
+    """Wait until nobody uses a data directory, and close it to newcomers in the same step."""
+    while slot.users:
+        slot.unused = trio.Event()
+        await slot.unused.wait()
+    slot.closing = True

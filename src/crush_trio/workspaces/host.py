@@ -2,7 +2,7 @@
 
 Above it is the server; below it workspaces and stores. One task for each workspace is its lifetime
 (see ``slots``). Ids are withdrawn in the step in which a workspace begins to close, so that no
-request reaches a dying one (W3).
+request reaches a dying one (W3). What a restart must know of them is in the ``register``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -19,18 +20,17 @@ from crush_trio.config import load
 from crush_trio.errors import (
     BadRequestError,
     ClientRetiredError,
-    CrushTrioError,
     ServerClosingError,
-    StoreError,
+    WorkspaceClosingError,
     WorkspaceNotFoundError,
-    error_text,
-    sole,
 )
-from crush_trio.ids import ClientID, WorkspaceID
+from crush_trio.ids import ClientID, WorkspaceID, new_id
 from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.workspaces.claims import Claims
-from crush_trio.workspaces.datadir import DataDirectory, StoreOpener, open_data_directory
-from crush_trio.workspaces.slots import Slot, Slots
+from crush_trio.workspaces.datadir import DataDirectories, StoreOpener
+from crush_trio.workspaces.register import Register
+from crush_trio.workspaces.saved import SavedClaim, SavedWorkspace
+from crush_trio.workspaces.slots import Slot, Slots, why_not_open
 from crush_trio.workspaces.workspace import Equipment, Plan, Workspace, open_workspace
 
 logger = logging.getLogger(__name__)
@@ -44,10 +44,17 @@ CHANNELS_DIFFER = (
 
 @attrs.define(eq=False)
 class _Opening:
-    """What a workspace's host task needs besides its path."""
+    """What a workspace is opened with."""
 
+    id: WorkspaceID
+    directory: Path
     request: CreateWorkspace
-    claims: Claims
+    claims: Claims = attrs.field(init=False)
+
+    def saved(self) -> SavedWorkspace:
+        """Return what a restart must know."""
+        claims = tuple(SavedClaim(*client) for client in self.claims.clients())
+        return SavedWorkspace(self.id, str(self.directory), self.request, claims)
 
 
 class WorkspaceHost:
@@ -63,13 +70,14 @@ class WorkspaceHost:
         equipment: Equipment,
         open_store: StoreOpener,
         env: Mapping[str, str],
+        register: Register,
     ) -> None:
         self.closing = False
+        self._register = register
         self._equipment = equipment
-        self._open_store = open_store
         self._env = env
         self._workspaces = Slots[Path, Workspace](nursery, self._serve_workspace)
-        self._data = Slots[Path, DataDirectory](nursery, self._serve_data)
+        self._data = DataDirectories(nursery, open_store, equipment.settings)
         self._openings: dict[Path, _Opening] = {}
         self._by_id: dict[WorkspaceID, Slot[Path, Workspace]] = {}
         self._retired: set[ClientID] = set()
@@ -97,6 +105,16 @@ class WorkspaceHost:
             raise WorkspaceNotFoundError
         return slot.value
 
+    async def find(self, workspace_id: str) -> Workspace:
+        """Return an open workspace; one that a restart has closed is opened again.
+
+        Raises:
+            WorkspaceNotFoundError: no workspace has this id.
+            CrushTrioError: as for :meth:`reopen`.
+        """
+        await self.reopen(workspace_id)
+        return self.get(workspace_id)
+
     # --- opening -------------------------------------------------------------------------
 
     async def open(self, request: CreateWorkspace, client: ClientID) -> Workspace:
@@ -111,11 +129,10 @@ class WorkspaceHost:
         self._check(client)
         directory = _directory(request.path)
         while True:
-            slot = await self._workspaces.find_or_start(directory)
-            opening = self._openings.setdefault(
-                directory, _Opening(request, Claims(self._equipment.settings))
-            )
+            await self._workspaces.wait_not_closing(directory)
             self._check(client)
+            slot = self._workspaces.find_or_start(directory)
+            opening = self._opening(directory, request)
             if (opening.request.channels or ()) != (request.channels or ()):
                 raise BadRequestError(CHANNELS_DIFFER)
             opening.claims.hold(client, request.version)  # before any await: it stays open for us
@@ -123,12 +140,64 @@ class WorkspaceHost:
             await slot.settled.wait()
             self._check(client)
             if slot.error is not None:
-                raise _reason(slot.error, directory)
+                raise why_not_open(slot.error, directory)
             if slot.value is not None and not slot.closing:
-                opening.claims.hold(
-                    client, request.version
-                )  # an opening may take longer than a hold
+                opening.claims.hold(client, request.version)  # the opening may have outlasted it
                 return slot.value
+
+    async def reopen(self, workspace_id: str) -> None:
+        """Open a workspace that a restart has closed, and hold it for whoever may come (5.8).
+
+        Nothing happens to one that is open, and to an id that nobody knows.
+
+        Raises:
+            WorkspaceClosingError: the server is shutting down.
+            BadRequestError: its directory cannot be used any more.
+            CrushTrioError: the workspace could not be opened; it can be tried again.
+        """
+        await trio.lowlevel.checkpoint()
+        while (saved := self._closed(workspace_id)) is not None:
+            directory = _directory(saved.directory)
+            await self._workspaces.wait_not_closing(directory)
+            if self.closing:
+                raise WorkspaceClosingError
+            if self._closed(workspace_id) is not saved:
+                continue
+            slot = self._workspaces.find_or_start(directory)
+            opening = self._opening(directory, saved.request, saved)
+            opening.claims.linger()
+            self._notify()
+            await slot.settled.wait()
+            if slot.error is not None:
+                raise why_not_open(slot.error, directory)
+            opening.claims.linger()  # the opening may have outlasted it
+            if opening.id != saved.id:  # a link leads elsewhere now, where another one is open
+                self._register.remove(saved.id)
+
+    def _closed(self, workspace_id: str) -> SavedWorkspace | None:
+        """Return a workspace that is saved and not open."""
+        if WorkspaceID(workspace_id) in self._by_id:
+            return None
+        return self._register.get(workspace_id)
+
+    def _opening(
+        self, directory: Path, request: CreateWorkspace, saved: SavedWorkspace | None = None
+    ) -> _Opening:
+        """Return what opens a directory; a saved workspace gets back its id and its clients."""
+        opening = self._openings.get(directory)
+        if opening is None:
+            saved = saved or self._register.at(directory)
+            identity = WorkspaceID(new_id()) if saved is None else saved.id
+            opening = self._openings[directory] = _Opening(identity, directory, request)
+            opening.claims = Claims(self._equipment.settings, partial(self._save, opening))
+            for claim in () if saved is None else saved.claims:
+                opening.claims.hold(claim.client_id, claim.version)
+        return opening
+
+    def _save(self, opening: _Opening) -> None:
+        """Let a restart know a workspace as it is now, if it is open."""
+        if opening.id in self._by_id and self._openings.get(opening.directory) is opening:
+            self._register.put(opening.id, opening.saved)
 
     def _check(self, client: ClientID) -> None:
         if self.closing:
@@ -139,23 +208,35 @@ class WorkspaceHost:
     async def _serve_workspace(self, slot: Slot[Path, Workspace]) -> None:
         """Be a workspace's lifetime: it is open while this call runs."""
         opening = self._openings[slot.key]
+        opening.claims.begin(slot)  # however long it takes, no hold ends before it is open
         try:
             request = opening.request
             config = load(slot.key, env=self._env, data_dir=request.data_dir, debug=request.debug)
-            plan = Plan(request, slot.key, config, self._env)
+            plan = Plan(request, slot.key, config, opening.id, self._env)
             async with (
-                self._use_data(config.data_dir) as data,
+                self._data.use(config.data_dir.resolve()) as data,  # one, by whatever name
                 open_workspace(plan, data, self._equipment, opening.claims) as workspace,
             ):
                 slot.value = workspace
                 self._by_id[workspace.id] = slot
+                self._save(opening)
                 slot.settled.set()
-                await opening.claims.wait_unclaimed()
-                self._withdraw(slot)  # in the same step as the decision: nobody slips in
+                opening.claims.end(slot)
+                try:
+                    await opening.claims.wait_unclaimed()
+                    self._abandon(slot)  # in the same step as the decision: nobody slips in
+                finally:
+                    self._withdraw(slot)  # before its streams end, also if it broke (W3)
         finally:
             self._withdraw(slot)
             self._openings.pop(slot.key, None)
             self._notify()
+
+    def _abandon(self, slot: Slot[Path, Workspace]) -> None:
+        """Withdraw a workspace that nobody claims any more: a restart does not bring it back."""
+        if slot.value is not None:
+            self._register.remove(slot.value.id)
+        self._withdraw(slot)
 
     def _withdraw(self, slot: Slot[Path, Workspace]) -> None:
         """Make a workspace unreachable and stop its runs. Not a checkpoint (W4)."""
@@ -163,35 +244,6 @@ class WorkspaceHost:
         workspace = slot.value
         if workspace is not None and self._by_id.pop(workspace.id, None) is not None:
             workspace.stop_runs("the workspace is closing")
-
-    # --- data directories -----------------------------------------------------------------
-
-    @asynccontextmanager
-    async def _use_data(self, path: Path) -> AsyncGenerator[DataDirectory]:
-        """Share the data directory at ``path`` with whoever else uses it now."""
-        slot: Slot[Path, DataDirectory] | None = None
-        while slot is None or slot.value is None:
-            slot = await self._data.find_or_start(path)
-            slot.users += 1
-            try:
-                await slot.settled.wait()
-                if slot.error is not None:
-                    raise _reason(slot.error, path)
-                if slot.value is not None:
-                    yield slot.value
-                    return
-            finally:
-                slot.users -= 1
-                if slot.users == 0:
-                    slot.unused.set()
-
-    async def _serve_data(self, slot: Slot[Path, DataDirectory]) -> None:
-        """Be a data directory's lifetime: from its first workspace to its last."""
-        settings = self._equipment.settings
-        async with open_data_directory(slot.key, self._open_store, settings) as data:
-            slot.value = data
-            slot.settled.set()
-            await _wait_unused(slot)
 
     # --- goodbyes ---------------------------------------------------------------------------
 
@@ -201,23 +253,36 @@ class WorkspaceHost:
         if slot is not None:
             self._openings[slot.key].claims.release(client)
             self._close_if_left(slot)
+            return
+        for opening in self._openings.values():
+            if opening.id == workspace_id:
+                opening.claims.release(client)
+        self._register.part(workspace_id, client)
 
     def retire(self, client: ClientID) -> None:
-        """Let a client go for ever, from every workspace (R-05). Not a checkpoint."""
+        """Let a client go for ever, from every workspace, also one that is opening (R-05).
+
+        Not a checkpoint.
+        """
         self._retired.add(client)
+        for opening in self._openings.values():
+            opening.claims.retire(client)
         for slot in list(self._by_id.values()):
-            self._openings[slot.key].claims.retire(client)
             self._close_if_left(slot)
+        for workspace_id in self._register.ids:
+            if workspace_id not in self._by_id:
+                self._register.part(workspace_id, client)
 
     def _close_if_left(self, slot: Slot[Path, Workspace]) -> None:
         if self._openings[slot.key].claims.goodbye:
-            self._withdraw(slot)
+            self._abandon(slot)
 
     # --- the end --------------------------------------------------------------------------------
 
     def begin_closing(self) -> None:
         """Open nothing any more, and close every workspace. Not a checkpoint (7.10)."""
         self.closing = True
+        self._register.begin_closing()
         for opening in self._openings.values():
             opening.claims.part_all()
         for slot in list(self._by_id.values()):
@@ -225,8 +290,8 @@ class WorkspaceHost:
 
     async def wait_closed(self) -> None:
         """Wait until every workspace and every data directory has closed."""
-        for slot in [*self._workspaces.all(), *self._data.all()]:
-            await slot.closed.wait()
+        while slots := self._workspaces.all() or self._data.all():
+            await slots[0].closed.wait()
 
     def _notify(self) -> None:
         if not self._openings:
@@ -240,14 +305,6 @@ class WorkspaceHost:
             deadline = float("inf") if self._openings else self._emptied_at + linger
             with trio.move_on_at(deadline):
                 await self._changed.wait()
-
-
-async def _wait_unused(slot: Slot[Path, DataDirectory]) -> None:
-    """Wait until nobody uses a data directory, and close it to newcomers in the same step."""
-    while slot.users:
-        slot.unused = trio.Event()
-        await slot.unused.wait()
-    slot.closing = True
 
 
 def _directory(path: str) -> Path:
@@ -267,22 +324,24 @@ def _directory(path: str) -> Path:
     return directory
 
 
-def _reason(error: BaseException, path: Path) -> CrushTrioError:
-    """Return why something could not be opened, as an error of ours."""
-    only = sole(error)
-    if isinstance(only, CrushTrioError):
-        return only
-    logger.error("cannot open %s", path, exc_info=error)
-    return StoreError(f"cannot open {str(path)!r}: {error_text(only)}")
-
-
 @asynccontextmanager
 async def open_workspace_host(
-    equipment: Equipment, open_store: StoreOpener, env: Mapping[str, str]
+    equipment: Equipment,
+    open_store: StoreOpener,
+    env: Mapping[str, str],
+    register: Register | None = None,
 ) -> AsyncGenerator[WorkspaceHost]:
-    """Open a host; leaving the block closes every workspace in order, also when it is cancelled."""
+    """Open a host; leaving the block closes every workspace in order, also when it is cancelled.
+
+    Args:
+        equipment: What every workspace is lent.
+        open_store: Opens the store of a data directory.
+        env: The server's environment.
+        register: Where the workspaces that are open are saved, and those of the last server are
+            found; None forgets them.
+    """
     async with trio.open_nursery() as nursery:
-        host = WorkspaceHost(nursery, equipment, open_store, env)
+        host = WorkspaceHost(nursery, equipment, open_store, env, register or Register())
         try:
             yield host
         finally:

@@ -25,7 +25,7 @@ from crush_trio.errors import (
     UnknownSessionError,
     WorkspaceClosingError,
 )
-from crush_trio.hub import Hub, Subscription
+from crush_trio.hub import Hub, Subscription, Wish, first_id
 from crush_trio.ids import ClientID, RunID, SessionID, WorkspaceID, new_id
 from crush_trio.messages import Prompt
 from crush_trio.permissions import Permissions
@@ -38,6 +38,7 @@ from crush_trio.wire.sessions import Session
 from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.workspaces.claims import Claims
 from crush_trio.workspaces.datadir import DataDirectory
+from crush_trio.workspaces.hello import hello_event, replay_rule
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +51,14 @@ class Plan:
         request: The create request as it came.
         directory: The resolved directory, which is the workspace's identity.
         config: As loaded for this directory.
+        id: The workspace's; that of before if a restart knows it.
         server_env: The server's environment, which the configuration is read with.
     """
 
     request: CreateWorkspace
     directory: Path
     config: Configuration
+    id: WorkspaceID
     server_env: Mapping[str, str] = attrs.field(repr=False)
 
     @property
@@ -79,7 +82,7 @@ class Workspace:
     """An open workspace. Use :func:`open_workspace`.
 
     Attributes:
-        id: New for every opening.
+        id: New for every opening, but for the first one after a restart.
         hub: What happens here, for every stream.
         claims: Who keeps it open.
         closing: Whether new prompts are refused.
@@ -96,11 +99,11 @@ class Workspace:
         equipment: Equipment,
         claims: Claims,
     ) -> None:
-        self.id = WorkspaceID(new_id())
+        self.id = plan.id
         self.plan = plan
         self.data = data
         self.config = plan.config
-        self.hub = Hub(equipment.settings)
+        self.hub = Hub(equipment.settings, first=first_id(equipment.now()))
         self.claims = claims
         self.closing = False
         self._headless = False
@@ -201,9 +204,12 @@ class Workspace:
             return []
         return [run.prompt.text for run in self.data.lane(session_id).waiting]
 
+    def _active(self, session_id: SessionID) -> Run | None:
+        return self.data.lane(session_id).active if self.data.busy(session_id) else None
+
     async def flush(self, session_id: SessionID) -> None:
         """Store what a running turn has streamed, so that a reader sees it (R-20)."""
-        active = self.data.lane(session_id).active if self.data.busy(session_id) else None
+        active = self._active(session_id)
         if active is None:
             await trio.lowlevel.checkpoint()
         else:
@@ -229,7 +235,9 @@ class Workspace:
             UnknownSessionError: there is none with this id.
         """
         await self.session(session_id)
-        await self.cancel(session_id).wait_settled()
+        while (active := self._active(session_id)) is not None:  # also one that came meanwhile
+            self.cancel(session_id)
+            await active.finished.wait()
         self.data.histories.drop(session_id)
         await self.data.store.delete_session(session_id).wait()
 
@@ -277,8 +285,9 @@ class Workspace:
     def start(self, work: Callable[[], Awaitable[None]], name: str) -> None:
         """Start work that belongs to this workspace and not to a run, such as a title.
 
-        It keeps the workspace open, but for a bounded time (wire contract 0). An error of it is
-        logged and stays here (C3). Not a checkpoint.
+        It keeps the workspace open for a bounded time (wire contract 0), and may go on for longer
+        if somebody else keeps it open. An error of it is logged and stays here (C3). Not a
+        checkpoint.
         """
         token = object()
         self.claims.begin(token)
@@ -286,28 +295,39 @@ class Workspace:
 
     async def _carry_out(self, work: Callable[[], Awaitable[None]], token: object) -> None:
         try:
-            with trio.move_on_after(self._settings.title_claim):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._end_claim, token, name="claim")
                 await work()
+                nursery.cancel_scope.cancel("the work is done")
         except* Exception:
             logger.exception("side work of workspace %s failed", self.id)
         finally:
             self.claims.end(token)
 
+    async def _end_claim(self, token: object) -> None:
+        await trio.sleep(self._settings.title_claim)
+        self.claims.end(token)
+
     # --- streams -----------------------------------------------------------------------------
 
     @contextmanager
-    def attach(self, client: ClientID) -> Generator[Subscription]:
+    def attach(self, client: ClientID, wish: Wish | None = None) -> Generator[Subscription]:
         """Claim the workspace for a stream, and give it a cursor. Sync on both ends.
 
-        The cursor begins with the requests that are open (D2); what is published after this call
-        is in it (S1).
+        The cursor begins with the requests that are open (D2), in a ``hello`` for one that asks
+        for ids; what is published after this call is in it (S1).
         """
-        self.claims.attach(client)
+        requests = self.permissions.open_requests()
+        if wish is None:
+            initial = self.permissions.open_events()
+        else:
+            initial = [hello_event(self.hub.last_id, self.data.busy_lanes(), requests)]
+        claim = self.claims.attach(client)
         try:
-            with self.hub.subscribe(self.permissions.open_events()) as subscription:
+            with self.hub.subscribe(initial, wish, replay_rule(requests)) as subscription:
                 yield subscription
         finally:
-            self.claims.detach(client)
+            self.claims.detach(client, claim)
 
     # --- closing -----------------------------------------------------------------------------
 

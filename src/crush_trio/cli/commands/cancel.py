@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.argument("session", required=False)
 @options.cwd
 @options.host
+@options.tls_ca
 @click.option("--wait", is_flag=True, help="Return when everything cancelled has ended.")
 @options.json
 def cancel(

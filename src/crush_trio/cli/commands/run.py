@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.argument("prompt", nargs=-1)
 @options.cwd
 @options.host
+@options.tls_ca
 @click.option(
     "-s", "--session", metavar="ID", help="Continue this session: an id, or its beginning."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,8 @@ from crush_trio.cli.exits import ExitCode, run_trio
 
 if TYPE_CHECKING:
     from crush_trio.addresses import Address
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -25,15 +28,52 @@ if TYPE_CHECKING:
     help="Exit after so many seconds without an open workspace. [default: never]",
 )
 @click.option("--no-token", is_flag=True, help="Let everybody in; only on a loopback TCP address.")
+@click.option("--token-file", type=_file, metavar="FILE", help="Ask for the token in this file.")
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Be called by this name too over TCP; may be repeated.",
+)
+@click.option("--tls-cert", type=_file, metavar="FILE", help="Encrypt TCP with this certificate.")
+@click.option("--tls-key", type=_file, metavar="FILE", help="Its key, if that is another file.")
+@click.option(
+    "--tls-self-signed",
+    is_flag=True,
+    help="Encrypt TCP with a new certificate, kept where this user's clients find it.",
+)
 @click.option("--debug", "-d", is_flag=True, help="Log more.")
-def serve(host: Address | None, idle_exit: float | None, no_token: bool, debug: bool) -> ExitCode:
+def serve(  # noqa: PLR0913  one for each option
+    *,
+    host: Address | None,
+    idle_exit: float | None,
+    no_token: bool,
+    token_file: Path | None,
+    allow_hosts: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_self_signed: bool,
+    debug: bool,
+) -> ExitCode:
     """Run the server until it is told to stop.
 
     It listens on this user's own socket, or where --host says. On TCP it asks for a token: that of
-    CRUSH_TRIO_TOKEN, or one that it makes and keeps where this user's clients find it.
+    --token-file or CRUSH_TRIO_TOKEN, or one that it makes and keeps where this user's clients find
+    it. There it answers under the names of this machine only, and under those of --allow-host.
     """
+    if no_token and token_file:
+        raise click.UsageError("--no-token and --token-file exclude each other")
+    if tls_self_signed and (tls_cert or tls_key):
+        raise click.UsageError("--tls-self-signed and --tls-cert exclude each other")
+    if tls_key and not tls_cert:
+        raise click.UsageError("--tls-key needs --tls-cert")
+
+    from crush_trio.cli import collector
+
+    collector.begin_startup()
     from crush_trio.addresses import default_address
-    from crush_trio.server import ServeOptions, serve_forever
+    from crush_trio.server import CertificateFiles, ServeOptions, serve_forever
 
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.INFO,
@@ -41,10 +81,20 @@ def serve(host: Address | None, idle_exit: float | None, no_token: bool, debug: 
     )
     if not debug:
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every model request
-    serving = ServeOptions(host or default_address(), no_token, idle_exit, debug)
+    serving = ServeOptions(
+        host or default_address(),
+        no_token,
+        idle_exit,
+        debug,
+        token_file=token_file,
+        allow_hosts=allow_hosts,
+        tls=CertificateFiles(tls_cert, tls_key)
+        if tls_cert
+        else ("self-signed" if tls_self_signed else None),
+    )
 
     async def main() -> ExitCode:
-        await serve_forever(serving)
+        await serve_forever(serving, task_status=collector.Startup())
         return ExitCode.OK
 
     return run_trio(main)

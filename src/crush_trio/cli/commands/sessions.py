@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @options.cwd
 @options.host
+@options.tls_ca
 @options.json
 def sessions(cwd: str, host: Address | None, as_json: bool) -> ExitCode:
     """List a directory's sessions, the last used first."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @options.cwd
 @options.host
+@options.tls_ca
 @click.option("--json", "as_json", is_flag=True, help="Print the events' JSON as it comes.")
 def watch(cwd: str, host: Address | None, as_json: bool) -> ExitCode:
     """Print what happens in a directory's workspace, until Ctrl-C."""

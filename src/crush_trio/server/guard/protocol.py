@@ -1,4 +1,4 @@
-"""Which HTTP a connection speaks: 1.1, or 2 if it begins with HTTP/2's preface."""
+"""Which HTTP a connection speaks: 2 if TLS has agreed on it or it begins with its preface; else 1.1."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class GuardedProtocol(ProtocolWrapper):
 
     protocol: GuardedH11Protocol | GuardedH2Protocol
 
-    def __init__(self, *parts: Any) -> None:
+    def __init__(self, *parts: Any, agreed: str | None = None) -> None:
         super().__init__(*parts)
         self._parts = parts
-        self.protocol = GuardedH11Protocol(*parts)
+        chosen = GuardedH2Protocol if agreed == "h2" else GuardedH11Protocol
+        self.protocol = chosen(*parts)
 
     async def handle(self, event: Event) -> None:
         """Take what has arrived."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 from quart import Blueprint, Response
 
+from crush_trio.errors import BadRequestError
 from crush_trio.ids import SessionID
 from crush_trio.messages import Message
 from crush_trio.server.body import read_body
@@ -56,6 +57,8 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         """Rename; the body's id decides, token counters are kept (R-17)."""
         wanted = await read_body(SaveSession)
         workspace = host.get(workspace_id)
+        if wanted.cost < 0:
+            raise BadRequestError(f"cost must not be negative: {wanted.cost}")
         await workspace.session(SessionID(wanted.id))
         job = workspace.data.store.rename_session(
             SessionID(wanted.id), wanted.title, todos=wanted.todos, cost=wanted.cost

@@ -36,6 +36,19 @@ def told(workspace: Workspace) -> WireWorkspace:
     )
 
 
+def _check_texts(wanted: CreateWorkspace) -> None:
+    """Refuse texts that no path and no environment can hold (C4).
+
+    Raises:
+        BadRequestError: one of them has a NUL character.
+    """
+    texts = {"data_dir": wanted.data_dir}
+    texts |= {f"env[{index}]": entry for index, entry in enumerate(wanted.env or ())}
+    for name, text in texts.items():
+        if "\0" in text:
+            raise BadRequestError(f"{name} holds a NUL character")
+
+
 def blueprint(host: WorkspaceHost) -> Blueprint:
     """Return the routes of workspaces as a whole."""
     routes = Blueprint("workspaces", __name__, url_prefix="/v1/workspaces")
@@ -50,6 +63,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         if not wanted.path:
             raise BadRequestError("path is required")
         client = body_client(wanted.client_id)
+        _check_texts(wanted)
         return answer(told(await host.open(wanted, client)))
 
     @routes.get("/<workspace_id>")

@@ -1,0 +1,272 @@
+"""A disk that cannot be written to, and tools that break: what a run makes of it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from core_kit import (
+    FunctionTool,
+    break_writes,
+    check_ends,
+    check_history,
+    mend_writes,
+    open_study,
+    scripted,
+    told,
+    tool,
+)
+from crush_trio.agent.turn import FAILED_RESULT
+from crush_trio.errors import StoreError
+from crush_trio.messages import Message
+from crush_trio.providers.scripted import Call, Hang, Say, WaitFor
+from crush_trio.tools.base import ToolAnswer, ToolContext
+from crush_trio.wire.events import RunComplete
+from crush_trio.wire.messages import WireMessage, wire_message
+
+LIMIT = 3600
+
+
+def check_nothing_is_shown_that_is_not_stored(
+    events: list[object], messages: list[Message]
+) -> None:
+    """Check that what streams have shown of each message last is what is there (C2)."""
+    stored = {message.id: wire_message(message).parts for message in messages}
+    for payload in events:
+        if isinstance(payload, WireMessage):
+            assert payload.id in stored
+
+
+@pytest.mark.promise("C2", "R7", "R13")
+@pytest.mark.parametrize("when", ["at the prompt", "while it speaks", "at the end"])
+async def test_a_full_disk_fails_the_run_with_that_reason(
+    when: str, autojump_clock: MockClock
+) -> None:
+    """Whenever it fills up; what was not stored is not shown, and when there is room again the next
+    prompt is answered."""
+    with trio.fail_after(LIMIT):
+        gate = trio.Event()
+        async with open_study([Say("Half"), WaitFor(gate), Say(" done")], "next") as study:
+            if when == "at the prompt":
+                study.disk.full = True
+            if when == "at the end":
+                await break_writes(study.store, "UPDATE", text='"finish"')
+            run = study.prompt()
+            if when == "while it speaks":
+                await study.until_text("Half")
+                await wait_all_tasks_blocked()
+                study.disk.full = True
+            gate.set()
+            await run.finished.wait()
+            assert run.outcome == "failed"
+            assert "disk I/O" in run.ending.error or "disk is full" in run.ending.error
+            check_ends(study.events, [run])
+            shown = [event.payload for event in study.events]
+            check_nothing_is_shown_that_is_not_stored(list(shown), await study.messages())
+            study.disk.full = False
+            if when == "at the end":
+                await mend_writes(study.store)
+            again = await study.play("go on")
+            assert again.outcome == "completed"
+            request = scripted(study.model).requests[-1]
+            assert request.messages[-1].text == "go on"
+            stored = [m.text for m in await study.messages() if m.role == "user"]
+            asked = [m.text for m in request.messages if m.role == "user"]
+            assert asked == stored, "the model is told what is stored, and nothing else"
+
+
+@pytest.mark.promise("C2", "R4")
+@pytest.mark.parametrize("when", ["before the cancel", "after the cancel"])
+async def test_a_cancelled_run_on_a_full_disk_stays_cancelled(
+    when: str, autojump_clock: MockClock
+) -> None:
+    """With the error beside it, wherever the write failed."""
+    with trio.fail_after(LIMIT):
+        async with open_study([Say("Half"), Hang()], "next") as study:
+            run = study.prompt()
+            await study.until_text("Half")
+            await wait_all_tasks_blocked()
+            if when == "before the cancel":
+                study.disk.full = True
+                study.lane.cancel("test")
+            else:
+                study.lane.cancel("test")
+                study.disk.full = True
+            await run.finished.wait()
+            assert run.outcome == "cancelled"
+            assert "disk is full" in run.ending.error
+            (done,) = [e.payload for e in study.events if isinstance(e.payload, RunComplete)]
+            assert (done.cancelled, done.error) == (True, run.ending.error)
+            study.disk.full = False
+            assert (await study.play("go on")).text == "next"
+
+
+@pytest.mark.promise("C2", "R4", "R9")
+async def test_a_prompt_that_could_not_be_stored_is_never_told_to_the_model(
+    autojump_clock: MockClock,
+) -> None:
+    """Wherever a cancel strikes: before the write, while it is under way, or when it has failed."""
+    with trio.fail_after(LIMIT):
+        outcomes: set[str | None] = set()
+        async with open_study() as study:
+            for steps in range(12):
+                await break_writes(study.store, role="user")
+                run = study.prompt("lost")
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                receipt = study.lane.cancel("test")
+                await run.finished.wait()
+                await mend_writes(study.store)
+                outcomes.add(run.outcome)
+                assert run.outcome == ("cancelled" if run in receipt.runs else "failed")
+                assert "disk I/O error" in run.ending.error or steps < 2
+                await study.play("go on")
+                request = scripted(study.model).requests[-1]
+                assert {m.text for m in request.messages if m.role == "user"} == {"go on"}
+        assert outcomes == {"cancelled", "failed"}
+
+
+@pytest.mark.promise("C2", "R9")
+async def test_a_result_that_was_refused_once_is_answered_at_the_end(
+    autojump_clock: MockClock,
+) -> None:
+    """A write that fails by itself, on a disk that works before and behind it."""
+    with trio.fail_after(LIMIT):
+
+        async def huge(_: ToolContext) -> ToolAnswer:
+            await trio.lowlevel.checkpoint()
+            return ToolAnswer("lost")
+
+        script = [[Call("look"), Call("huge")], "next"]
+        async with open_study(*script, tools=[tool("look"), FunctionTool("huge", huge)]) as study:
+            await break_writes(study.store, text="lost")
+            run = await study.play()
+            assert run.outcome == "failed"
+            assert "disk I/O error" in run.ending.error
+            messages = await study.messages()
+            check_history(messages)
+            assert told(messages)[1:] == [
+                "assistant error",
+                "tool stop done",
+                f"tool stop {FAILED_RESULT}",
+            ]
+            assert (await study.play("go on")).text == "next"
+            check_history(await study.messages())
+
+
+@pytest.mark.promise("C2", "R1")
+async def test_a_commit_that_never_comes_does_not_hold_the_run_for_ever(
+    autojump_clock: MockClock,
+) -> None:
+    """A database that another program keeps locked: the end is given up after its bound; what was
+    posted is written when the lock is gone, and the next prompt is told the whole conversation."""
+    with trio.fail_after(LIMIT):
+        async with open_study([Say("Half"), Hang()], "next") as study:
+            run = study.prompt()
+            await study.until_text("Half")
+            await wait_all_tasks_blocked()
+            study.disk.stuck = True
+            study.lane.cancel("test")
+            begun = trio.current_time()
+            await run.finished.wait()
+            assert trio.current_time() - begun == pytest.approx(5, abs=0.01)
+            assert run.outcome == "cancelled"
+            assert "in time" in run.ending.error
+            again = study.prompt("go on")
+            await wait_all_tasks_blocked()
+            study.disk.let_go()
+            await again.finished.wait()
+            assert told(await study.messages())[1] == "assistant canceled Half"
+            request = scripted(study.model).requests[-1]
+            assert [m.text for m in request.messages] == ["hello", "Half", "go on"]
+
+
+# --- tools ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.promise("C3", "R9")
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("broken"),
+        ExceptionGroup("g", [ExceptionGroup("h", [OSError("broken")])]),
+        StoreError("broken"),
+        sqlite3.OperationalError("broken"),
+    ],
+    ids=["plain", "group", "ours", "sqlite"],
+)
+@pytest.mark.parametrize("parallel", [False, True])
+async def test_a_tool_that_raises_anything_is_a_result_for_the_model(
+    error: Exception, parallel: bool, autojump_clock: MockClock
+) -> None:
+    """The other calls of the step are carried out, and the turn goes on."""
+
+    async def breaking(_: ToolContext) -> ToolAnswer:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    with trio.fail_after(LIMIT):
+        script = [[Call("break"), Call("look")], "done"]
+        tools = [tool("look"), FunctionTool("break", breaking, parallel=parallel)]
+        async with open_study(*script, tools=tools) as study:
+            run = await study.play()
+            assert (run.outcome, run.text) == ("completed", "done")
+            results = {
+                each.name: each
+                for message in await study.messages()
+                for each in message.tool_results
+            }
+            assert results["break"].is_error
+            assert results["break"].content == "the tool break failed: broken"
+            assert results["look"].content == "done"
+            check_history(await study.messages())
+
+
+@pytest.mark.promise("C3", "R9")
+@pytest.mark.parametrize(
+    ("answer", "is_error", "content"),
+    [
+        (ToolAnswer("bad \udcff name"), False, "bad ? name"),
+        (ToolAnswer("x", metadata={"path": "\udcff"}), False, "x"),
+        (ToolAnswer("x", metadata={"when": object()}), True, "the tool odd failed:"),
+    ],
+    ids=["text", "metadata", "metadata that is no JSON"],
+)
+async def test_what_a_tool_says_that_cannot_be_stored_does_not_fail_the_run(
+    answer: ToolAnswer, is_error: bool, content: str, autojump_clock: MockClock
+) -> None:
+    """A file name that is no UTF-8, a value that is no JSON."""
+
+    async def odd(_: ToolContext) -> ToolAnswer:
+        await trio.lowlevel.checkpoint()
+        return answer
+
+    with trio.fail_after(LIMIT):
+        async with open_study(Call("odd"), "done", tools=[FunctionTool("odd", odd)]) as study:
+            run = await study.play()
+            assert run.outcome == "completed"
+            ((result,),) = [m.tool_results for m in await study.messages() if m.role == "tool"]
+            assert result.is_error is is_error
+            assert content in result.content
+
+
+@pytest.mark.promise("C3", "R9")
+async def test_calls_that_make_no_sense_are_results_for_the_model(
+    autojump_clock: MockClock,
+) -> None:
+    """An unknown tool; arguments beyond repair; arguments nested beyond reason."""
+    with trio.fail_after(LIMIT):
+        looked = tool("look")
+        calls = [Call("nothing"), Call("look", "no json"), Call("look", '{"a":' * 5000)]
+        async with open_study(calls, "done", tools=[looked]) as study:
+            run = await study.play()
+            assert run.outcome == "completed"
+            results = [m.tool_results[0] for m in await study.messages() if m.role == "tool"]
+            assert [result.is_error for result in results] == [True] * 3
+            assert "tool not found: nothing. Available tools: look" in results[0].content
+            assert "not valid JSON" in results[1].content
+            assert looked.ran == []
+            check_history(await study.messages())

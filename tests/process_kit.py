@@ -1,0 +1,83 @@
+"""A server in a process of its own: the command line's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from crush_trio.addresses import Address
+from people_kit import Reachable
+from project_kit import config, connect_to, make_project
+
+
+@attrs.define(eq=False)
+class ServerProcess(Reachable):
+    """A server in a process of its own."""
+
+    process: trio.Process
+    log: bytearray = attrs.field(factory=bytearray)
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    async def wait(self) -> int:
+        """Wait for the end; return the exit status."""
+        return await self.process.wait()
+
+
+@asynccontextmanager
+async def open_server_process(
+    tmp_path: Path,
+    *,
+    name: str = "s",
+    document: object = None,
+    arguments: tuple[str, ...] = (),
+    env: Mapping[str, str] | None = None,
+) -> AsyncGenerator[ServerProcess]:
+    """Run ``crush-trio serve`` on a unix socket; the block is entered when it listens.
+
+    Leaving the block kills it, if it still runs.
+
+    Args:
+        tmp_path: As for :func:`open_world`.
+        name: Of the socket, for a second server.
+        document: The project's ``crush.json``.
+        arguments: More arguments.
+        env: More of the environment.
+    """
+    directory, environ = make_project(tmp_path, config() if document is None else document)
+    address = Address("unix", path=str(tmp_path / name))
+    command = [sys.executable, "-m", "crush_trio", "serve", "--host", str(address), *arguments]
+    process = await trio.lowlevel.open_process(
+        command, env={**environ, **(env or {})}, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    server = ServerProcess(directory, partial(connect_to, address), process)
+    listens = trio.Event()
+
+    async def read_log(stream: trio.abc.ReceiveStream) -> None:
+        async for data in stream:
+            server.log += data
+            if b"listening at" in server.log:
+                listens.set()
+        listens.set()
+
+    async with process.stderr, trio.open_nursery() as nursery:
+        nursery.start_soon(read_log, process.stderr)
+        try:
+            await listens.wait()
+            yield server
+        finally:
+            with trio.move_on_after(5, shield=True):
+                if process.returncode is None:
+                    process.kill()
+                await process.wait()
+        nursery.cancel_scope.cancel("the server has ended")
