@@ -197,7 +197,9 @@ def check_told(protocol: Protocol, witness: Listener) -> None:
         assert ended.get((session, run.run_id), "cancelled") == "cancelled"  # a folded one has none
 
 
-def check_reply(session: str, reply: Reply, ended: dict[str, str], deleted: set[str]) -> None:
+def check_reply(
+    session: str, reply: Reply, ended: dict[tuple[str, str], str], deleted: set[str]
+) -> None:
     """Check one answer against what the witness heard."""
     match reply.status:
         case 200:

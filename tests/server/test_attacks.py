@@ -382,12 +382,14 @@ async def test_connections_leave_descriptors_for_the_runs(tmp_path: Path) -> Non
     so is everybody when some have gone."""
     with trio.fail_after(10), few_descriptors(120):
         async with open_server_process(tmp_path) as server, desk(server) as place:
+            early = await server.connect()
+            assert (await request(early, "GET", "/v1/health")).status == 200
             crowd = [await server.connect() for _ in range(100)]
-            assert (await place.session.get()).title == "New Session"
-            await place.workspace.create_session("Another")
+            path = f"/v1/workspaces/{place.workspace.id}/sessions"
+            assert (await request(early, "POST", path, b'{"title":"Another"}')).status == 200
             with pytest.raises((h11.RemoteProtocolError, trio.BrokenResourceError)):
                 await server.request("GET", "/v1/health")
-            for stream in crowd:
+            for stream in [early, *crowd]:
                 await stream.aclose()
             await wait_all_tasks_blocked(0.1)
             assert (await server.request("GET", "/v1/health")).status == 200

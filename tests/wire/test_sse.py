@@ -36,3 +36,24 @@ def test_it_does_not_matter_where_the_bytes_were_cut(lines: list[bytes], sizes: 
         chunks.append(stream[:size])
         stream = stream[size:]
     assert read(*chunks) == lines
+
+
+def numbered(*chunks: bytes) -> list[tuple[int | None, bytes]]:
+    reader = SSEReader()
+    return [each for chunk in chunks for each in reader.feed_numbered(chunk)]
+
+
+def test_an_id_belongs_to_the_data_line_behind_it() -> None:
+    """Or to nothing, where an empty line comes first: then the reader has passed that event."""
+    stream = b"data: a\n\nid: 5\ndata: b\n\nid: 6\n\n\nid:7\r\n\r\ndata: c\n\nid: 8\ndata: d"
+    told = [(None, b"a"), (5, b"b"), (6, b""), (7, b""), (None, b"c")]
+    assert numbered(stream) == told
+    assert numbered(*(stream[n : n + 1] for n in range(len(stream)))) == told
+
+
+def test_an_id_that_is_no_number_is_none() -> None:
+    """Somebody else's server may have such."""
+    assert numbered(b"id: x1\ndata: a\n\nid:\n\nid: -3\ndata: b\n\n") == [
+        (None, b"a"),
+        (None, b"b"),
+    ]

@@ -119,7 +119,10 @@ async def serve(
 
 def _is_served(stream: trio.SocketStream, uids: frozenset[int]) -> bool:
     """Whether a unix connection comes from somebody whom this server serves (A1)."""
-    uid = peer_uid(stream.socket)
+    try:
+        uid = peer_uid(stream.socket)
+    except OSError:  # on macOS, of a peer that has left already
+        return False
     if uid is None or uid in uids:
         return True
     logger.warning("user %d is not the owner of this socket: the connection is closed", uid)

@@ -340,7 +340,16 @@ async def open_workspace_host(
         register: Where the workspaces that are open are saved, and those of the last server are
             found; None forgets them.
     """
-    async with trio.open_nursery() as nursery:
+    grace = trio.CancelScope(shield=True)  # bounded: ends with the block, which waits in bounds
+
+    async def own(*, task_status: trio.TaskStatus[trio.Nursery]) -> None:
+        with grace:
+            async with trio.open_nursery() as nursery:
+                task_status.started(nursery)
+                await trio.sleep_forever()
+
+    async with trio.open_nursery() as owner:
+        nursery: trio.Nursery = await owner.start(own)
         host = WorkspaceHost(nursery, equipment, open_store, env, register or Register())
         try:
             yield host
@@ -352,4 +361,4 @@ async def open_workspace_host(
                 await host.wait_closed()
             if waiting.cancelled_caught:
                 logger.error("workspaces did not close in %s s", limit)
-            nursery.cancel_scope.cancel("the server is closing")
+            grace.cancel("the server is closing")

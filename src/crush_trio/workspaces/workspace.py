@@ -170,7 +170,9 @@ class Workspace:
             RunIDConflictError: the run id belongs to another prompt.
         """
         self.agent.check(prompt)
-        if not prompt.text and not any(a.mime_type.startswith("text/") for a in prompt.attachments):
+        if not prompt.text.strip() and not any(
+            a.mime_type.startswith("text/") for a in prompt.attachments
+        ):
             raise BadRequestError("prompt is empty")
         if not session_id:
             raise BadRequestError("session id is missing")
