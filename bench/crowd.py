@@ -74,7 +74,7 @@ def streams(servers: dict[Kind, Server], model: Model, counts: Iterable[int]) ->
     rows: list[Row] = []
     for count in counts:
         held = Row("open event streams held", "", float(count), "500 tried", at_least=True)
-        memory = Row(f"... memory for each of {count}", "kB", 30)
+        memory = Row(f"... memory for each of {count}", "kB")
         opening = Row("... opened in", "s")
         last = Row("... prompt to run_complete at the last of them", "s")
         for kind, server in servers.items():

@@ -73,6 +73,7 @@ def _one(load: Load, kind: Kind, server: Server, model: Model) -> None:
         timing = prompt(
             server, model, session, opened, text=script(load.tokens, load.seconds), limit=90
         )
+    assert timing.completed >= load.seconds, "the model was faster than it was told to be"
     if load.wall is not None:
         load.wall.add(kind, timing.completed)
     if load.cpu is not None:

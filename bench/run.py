@@ -1,6 +1,6 @@
 """Measure every row of docs/performance.md, ours beside a bare server in the same run.
 
-    python bench/run.py [--only NAME] [--quick] [--rounds N] [--json FILE]
+    python bench/run.py [--only NAME] [--quick] [--rounds N] [--json FILE] [--markdown FILE]
 
 Servers and model are processes of their own, on loopback. Rounds of the two servers alternate, so
 that what else the machine does hurts both; compare ratios of one run. Takes about five minutes.
@@ -40,14 +40,16 @@ def both(models: Model) -> Generator[Servers]:
 
 def measure(group: str, models: Model, rounds: int, *, quick: bool) -> list[Row]:
     if group == "start":
-        return start.measure(models, max(1, rounds // 2))
+        return start.measure(models, rounds)
     work: dict[str, Callable[[Servers], list[Row]]] = {
         "latency": lambda servers: latency.measure(servers, models, rounds, quick=quick),
         "fanout": lambda servers: fanout.measure(servers, models, rounds),
         "cancel": lambda servers: cancel.measure(servers, models, 2 * rounds),
         "sessions": lambda servers: crowd.sessions(servers, [100] if quick else [100, 1000]),
         "reconnects": crowd.reconnects,
-        "streams": lambda servers: crowd.streams(servers, models, [200] if quick else [1000, 9000]),
+        "streams": lambda servers: crowd.streams(
+            servers, models, [200] if quick else [1000, 10_000]
+        ),
     }
     with both(models) as servers:
         return work[group](servers)
@@ -59,6 +61,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two rounds, small crowds")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", type=Path, help="write every sample to this file")
+    parser.add_argument("--markdown", type=Path, help="write the whole table to this file")
     given = parser.parse_args()
     rounds = 2 if given.quick else given.rounds
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -71,6 +74,8 @@ def main() -> None:
             rows += found
     if given.json:
         write_json(given.json, rows)
+    if given.markdown:
+        given.markdown.write_text(markdown(rows) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -417,6 +417,33 @@ async def test_text_that_no_snapshot_has_shown_yet_is_kept_by_a_cancel(
             assert run.text == "Shown. Not shown yet."
 
 
+@pytest.mark.promise("S4", "C2")
+async def test_no_tool_runs_before_its_call_is_stored_and_shown(autojump_clock: MockClock) -> None:
+    """A request for permission never comes before the call that it is for; and what cannot be
+    stored is not done."""
+    with trio.fail_after(LIMIT):
+        gate = trio.Event()
+        ask = asking()
+        async with open_study([Say("Look"), WaitFor(gate), Call("ask")], tools=[ask]) as study:
+            run = study.prompt()
+            await study.until_text("Look")
+            await wait_all_tasks_blocked()
+            study.disk.stuck = True
+            gate.set()
+            await wait_all_tasks_blocked()
+            assert ask.ran == []
+            study.disk.let_go()
+            await study.until_asked()
+            kinds = [type(event.payload).__name__ for event in study.events]
+            assert kinds[-3:] == ["WireMessage", "PermissionNotification", "PermissionRequest"]
+            study.lane.cancel("test")
+            await end(study, run)
+            study.disk.full = True
+            again = study.prompt("again")
+            await again.finished.wait()
+            assert (again.outcome, ask.ran) == ("failed", ["call_1"])
+
+
 # --- folding ---------------------------------------------------------------------------------------------
 
 

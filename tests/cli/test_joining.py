@@ -18,7 +18,8 @@ from crush_trio.client import open_client
 from crush_trio.providers.script import Say, WaitFor
 from crush_trio.providers.scripted import ScriptedModel
 from crush_trio.wire.runs import RunResult
-from world_kit import World, open_world
+from people_kit import noticed
+from world_kit import SETTINGS, World, open_world
 
 
 @attrs.define(eq=False)
@@ -80,6 +81,40 @@ async def test_a_lost_connection_loses_nothing_of_the_answer(
         assert (results[0].outcome, results[0].text) == ("completed", "One, two, three.")
         assert (tmp_path / "out").read_text() == "One, two, three."
         assert len(model.requests) == 1
+
+
+@pytest.mark.promise("S5")
+@pytest.mark.parametrize("log_entries", [1000, 3])
+async def test_the_state_is_read_again_only_where_the_events_do_not_reach_back(
+    autojump_clock: MockClock, tmp_path: Path, log_entries: int
+) -> None:
+    """Else what was missed comes as events, the end of the run among it."""
+    second = trio.Event()
+    model = ScriptedModel([Say("One, "), WaitFor(second), Say("two.")])
+    settings = attrs.evolve(SETTINGS, log_entries=log_entries)
+    results: list[RunResult] = []
+    with trio.fail_after(60):
+        async with open_world(tmp_path, model, settings=settings) as world:
+            line = Line(world)
+
+            async def run() -> None:
+                request = Request("count", str(world.directory))
+                results.append(await line.run(request, tmp_path / "out"))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run)
+                await model.wait_request(1)
+                await trio.sleep(1)
+                await line.cut()
+                second.set()
+                await noticed()
+                async with world.visit() as other:
+                    for number in range(5):
+                        await other.create_session(f"{number}")
+            read_again = world.traffic.of("GET", "/messages")
+    assert (results[0].outcome, results[0].text) == ("completed", "One, two.")
+    assert (tmp_path / "out").read_text() == "One, two."
+    assert len(read_again) == (1 if log_entries == 3 else 0)
 
 
 @pytest.mark.promise("R16")

@@ -153,7 +153,7 @@ class SpeechlessError(Exception):
 @pytest.mark.promise("R1", "C3")
 @pytest.mark.parametrize(
     "error",
-    [SpeechlessError(), OSError(2, "no such file", "/tmp/\udcff"), RuntimeError("")],
+    [SpeechlessError(), RuntimeError("no file named \udcff"), RuntimeError("")],
     ids=["speechless", "half a surrogate", "empty"],
 )
 async def test_an_error_that_cannot_be_told_as_it_is_settles_its_run_all_the_same(

@@ -99,7 +99,7 @@ class Street:
             "method": "GET",
             "path": f"/v1/workspaces/{workspace_id}/events",
             "query_string": f"client_id={client}".encode(),
-            "headers": [],
+            "headers": list[tuple[bytes, bytes]](),
         } | changed
         self.nursery.start_soon(self._serve, scope, stream)
         await wait_all_tasks_blocked()

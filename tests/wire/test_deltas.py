@@ -139,6 +139,19 @@ def test_a_new_part_comes_with_a_message_event() -> None:
     ]
 
 
+def test_text_that_goes_on_while_something_else_has_changed_is_no_mere_delta() -> None:
+    """A retry began to think later, but thought the same; the message event tells both."""
+    line = Line()
+    line.tell(snapshot(thought("hm")))
+    again = snapshot(ReasoningPart(Reasoning("hmm", started_at=5)))
+    assert line.told_parts(again) == [
+        {
+            "type": "reasoning",
+            "data": {"thinking": "m", "signature": "", "started_at": 5, "offset": 2},
+        }
+    ]
+
+
 def test_tool_calls_and_the_finish_repeat_no_text() -> None:
     """Nor does the end of reasoning; all else of the message is there."""
     line = Line()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import attrs
@@ -281,28 +281,48 @@ async def test_a_client_that_comes_in_the_grace_behind_a_run_keeps_the_workspace
 # --- the tick of the deadline ----------------------------------------------------------------------------
 
 
+class BeforeStepOf(trio.abc.Instrument):
+    """Does something sync right before the next step of the task with a name."""
+
+    def __init__(self, name: str, action: Callable[[], object]) -> None:
+        self.done = False
+        self._name = name
+        self._action = action
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task.name == self._name and not self.done:
+            self.done = True
+            self._action()
+
+
 @pytest.mark.promise("W2", "W3")
+@pytest.mark.parametrize("first", ["the claim", "the deadline"])
 @pytest.mark.parametrize("what", ["hold", "attach", "begin"])
 async def test_a_claim_that_comes_in_the_tick_of_the_deadline_counts(
-    what: str, mock_clock: MockClock
+    what: str, first: str, mock_clock: MockClock
 ) -> None:
-    """Whoever was woken by the deadline looks at what is there now, not at why it woke."""
+    """Whoever was woken by the deadline looks at what is there now, not at why it woke: also when
+    the deadline has woken it already and it has only not run yet."""
     claims = Claims(SETTINGS)
     claims.hold(A)
     watch = Watch(claims)
+    claim = {
+        "hold": lambda: claims.hold(B),
+        "attach": lambda: claims.attach(B),
+        "begin": lambda: claims.begin("run"),
+    }[what]
+    late = BeforeStepOf("watcher", claim)
     with trio.fail_after(3600):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch.watch)
+            nursery.start_soon(watch.watch, name="watcher")
             await wait_all_tasks_blocked()
-            mock_clock.jump(30)  # the deadline has passed, and its watcher has not run yet
-            match what:
-                case "hold":
-                    claims.hold(B)
-                case "attach":
-                    claims.attach(B)
-                case _:
-                    claims.begin("run")
+            mock_clock.jump(30)  # the deadline has passed, and Trio has not noticed yet
+            if first == "the claim":
+                claim()
+            else:
+                trio.lowlevel.add_instrument(late)
             await wait_all_tasks_blocked()
+            assert late.done == (first == "the deadline")
             assert watch.ended_at is None
             claims.part_all()
 

@@ -16,6 +16,7 @@ from core_kit import (
     live_tasks,
     open_town,
     scripted,
+    told,
     write_config,
 )
 from crush_trio.errors import (
@@ -28,9 +29,10 @@ from crush_trio.errors import (
     WorkspaceClosingError,
     WorkspaceNotFoundError,
 )
-from crush_trio.ids import ClientID
+from crush_trio.ids import ClientID, RunID
 from crush_trio.messages import Prompt
 from crush_trio.providers.scripted import Hang, Say, WaitFor
+from crush_trio.runs import Run
 from crush_trio.wire.events import RunComplete
 from crush_trio.wire.sessions import Session
 from crush_trio.workspaces import Workspace
@@ -563,6 +565,33 @@ async def test_a_create_that_waits_for_a_closing_workspace_opens_nothing_on_a_cl
             assert isinstance(opener.error, ServerClosingError)
             await town.host.wait_closed()
             assert len(town.opened) == 1
+
+
+@pytest.mark.promise("R1", "R4", "R10", "W4", "W5")
+async def test_a_host_that_is_cancelled_closes_in_order_all_the_same(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Without a goodbye: what runs and what waits ends as cancelled and is stored, nothing is left."""
+    with trio.fail_after(LIMIT):
+        before, runs, towns = live_tasks(), list[Run](), list[Town]()
+        with trio.CancelScope() as outside:
+            async with open_town(tmp_path, [Say("Half"), Hang()]) as town:
+                towns.append(town)
+                workspace = await town.open()
+                session = await town.session(workspace)
+                runs += [
+                    accepted(workspace.submit(session, Prompt(name), RunID(name))) for name in "ab"
+                ]
+                await _until_text(workspace, "Half")
+                outside.cancel("the process is going down")
+                await trio.sleep(1000)
+        assert [run.outcome for run in runs] == ["cancelled", "cancelled"]
+        assert towns[0].open_now == 0
+        assert live_tasks() == before
+        async with open_town(tmp_path) as town:
+            store = (await town.open()).data.store
+            messages = await store.messages(runs[0].session_id)
+            assert told(messages) == ["user stop a", "assistant canceled Half"]
 
 
 async def test_a_server_is_idle_when_no_workspace_has_been_open_for_a_while(

@@ -24,6 +24,9 @@ RETURN_TIMEOUT = 15.0
 RETRY_PAUSE = 0.25
 """Seconds between two attempts to reach a lost server (wire contract 5.8)."""
 
+STOPPING = frozenset({409, 503})
+"""How a server refuses a stream that stops, and may be about to start again."""
+
 
 class LastingEvents:
     """The events of one workspace for as long as it is open. Use ``WorkspaceClient.lasting_events``.
@@ -105,7 +108,7 @@ class LastingEvents:
             except ResponseError as error:
                 if error.status == 404:
                     raise StopAsyncIteration from error
-                if error.status != 503:  # it is stopping, and may be about to start again
+                if error.status not in STOPPING:
                     raise
                 refusal = error
             if trio.current_time() >= deadline:

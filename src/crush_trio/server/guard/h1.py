@@ -43,7 +43,8 @@ class GuardedH11Protocol(H11Protocol):
       this process is a proper end of body (wire contract 0 and 5.3).
     - A request to upgrade is answered as if it had not asked (wire contract 1.1). Hypercorn's
       websockets let one trailing byte end the whole server (pgjones/hypercorn#225).
-    - While the server closes, each answer says that it is the connection's last.
+    - An answer says that it is the connection's last, while the server closes and when it comes
+      before the end of the request, which hypercorn does not wait for.
     """
 
     connection: Connection
@@ -91,7 +92,7 @@ class GuardedH11Protocol(H11Protocol):
                 self.connection.their_http_version = b"1.0"
                 self.connection.deaf = True
                 await self.can_read.set()
-            elif self.context.deadlines.closing:
+            elif self.context.deadlines.closing or self.connection.their_state is h11.SEND_BODY:
                 headers = [*event.headers, (b"connection", b"close")]
                 event = Response(event.stream_id, headers, event.status_code)
         await super().stream_send(event)
