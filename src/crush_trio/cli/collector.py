@@ -1,4 +1,4 @@
-"""How a server process collects its garbage: little while it starts, seldom afterwards.
+"""How a server process collects its garbage while it starts.
 
 What start-up makes lives as long as the process. Python's collector looks at all of it several
 times while it grows, a tenth of the time to start, and again whenever it looks at everything. Only
@@ -10,18 +10,15 @@ from __future__ import annotations
 import gc
 
 
-def begin_startup() -> None:
-    """Collect only what has just been made, which is where the garbage of imports is."""
-    gc.set_threshold(700, 1_000_000, 1_000_000)
-
-
 class Startup:
-    """A task status for the server: its start-up is over once it listens."""
+    """A start-up that begins now. A task status for the server: it is over once that listens."""
+
+    def __init__(self) -> None:
+        """Collect only what has just been made, which is where the garbage of imports is."""
+        self._usual = gc.get_threshold()
+        gc.set_threshold(self._usual[0], 1_000_000, 1_000_000)
 
     def started(self, value: object = None) -> None:  # noqa: ARG002  what a task status is told
-        """Never look again at what is there by now, and less often at the rest.
-
-        With Python's own thresholds the collector is 30 % of the work for 500 streams.
-        """
+        """Collect as usual, but never look again at what is there by now."""
         gc.freeze()
-        gc.set_threshold(10_000, 20, 50)
+        gc.set_threshold(*self._usual)

@@ -69,9 +69,9 @@ def serve(  # noqa: PLR0913  one for each option
     if tls_key and not tls_cert:
         raise click.UsageError("--tls-key needs --tls-cert")
 
-    from crush_trio.cli import collector
+    from crush_trio.cli.collector import Startup
 
-    collector.begin_startup()
+    startup = Startup()  # before the imports that take most of it
     from crush_trio.addresses import default_address
     from crush_trio.server import CertificateFiles, ServeOptions, serve_forever
 
@@ -94,7 +94,7 @@ def serve(  # noqa: PLR0913  one for each option
     )
 
     async def main() -> ExitCode:
-        await serve_forever(serving, task_status=collector.Startup())
+        await serve_forever(serving, task_status=startup)
         return ExitCode.OK
 
     return run_trio(main)
