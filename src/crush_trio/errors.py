@@ -165,6 +165,15 @@ class StoreError(CrushTrioError):
     """The database refused or failed a read or a write."""
 
 
+class StoreClosedError(StoreError):
+    """The database has been closed, because its last workspace has (W4)."""
+
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__("the store is closed, because its last workspace has closed")
+
+
 class ProviderError(CrushTrioError):
     """A model provider failed a request.
 

@@ -32,11 +32,21 @@ class Reads(Protocol):
 
 
 class PooledReads:
-    """Reads in worker threads, each on a connection of its own for that long."""
+    """Reads in worker threads, each on a connection of its own for that long.
+
+    A connection that is closed while a thread reads from it takes the whole process with it. So
+    whoever closes them must have waited with :meth:`wait_done`: a request that reads is not the
+    store's task, and its thread is not ended by a cancel.
+    """
 
     def __init__(self, connections: Sequence[sqlite3.Connection]) -> None:
         self._idle = list(connections)
         self._limiter = trio.CapacityLimiter(len(connections))
+
+    async def wait_done(self) -> None:
+        """Wait until every read that has been asked for is done. There may be no new ones."""
+        for _ in range(len(self._idle)):
+            pass
 
     async def read(self, query: Query[T]) -> T:
         """Run a query in a thread; waits while all connections are in use."""

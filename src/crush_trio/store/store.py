@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 
+from crush_trio.errors import StoreClosedError, StoreError
 from crush_trio.ids import MessageID, SessionID, new_id
 from crush_trio.messages import Message
 from crush_trio.store import files, journal, messages, sessions
 from crush_trio.store.database import WriteConnection
 from crush_trio.store.jobs import Job
 from crush_trio.store.journal import JournalPart
-from crush_trio.store.reads import Reads
+from crush_trio.store.reads import Query, Reads
 from crush_trio.store.sessions import Todos
 from crush_trio.store.writer import Writer
 from crush_trio.wire.events import Event, File
 from crush_trio.wire.sessions import Session
+
+T = TypeVar("T")
 
 
 class Store:
@@ -24,10 +28,10 @@ class Store:
 
     A write is accepted at once, in order, and never waits; its :class:`Job` tells when it is
     committed. The event that reports it is published then, in the same order, whether anybody
-    waits or not. All writes raise :class:`StoreError` once the store is closed, and their jobs
-    fail with :class:`UnknownSessionError` where the session does not exist.
+    waits or not. Their jobs fail with :class:`UnknownSessionError` where the session does not exist.
 
-    A read sees committed state and never waits behind a write.
+    A read sees committed state and never waits behind a write. Once the store is closed, reads and
+    writes raise :class:`StoreClosedError`.
     """
 
     def __init__(self, writer: Writer, reads: Reads) -> None:
@@ -162,11 +166,11 @@ class Store:
 
     async def session(self, session_id: SessionID) -> Session | None:
         """Return a session, a child as well, or None."""
-        return await self._reads.read(partial(sessions.find, session_id=session_id))
+        return await self._read(partial(sessions.find, session_id=session_id))
 
     async def sessions(self) -> list[Session]:
         """Return the sessions without a parent, the one changed last first."""
-        return await self._reads.read(sessions.top_level)
+        return await self._read(sessions.top_level)
 
     async def messages(self, session_id: SessionID) -> list[Message]:
         """Return a session's messages, oldest first; none for an unknown session.
@@ -174,7 +178,7 @@ class Store:
         Raises:
             StoreError: a message has parts that cannot be read; the error names it.
         """
-        return await self._reads.read(partial(messages.of_session, session_id=session_id))
+        return await self._read(partial(messages.of_session, session_id=session_id))
 
     async def user_messages(self, session_id: SessionID | None = None) -> list[Message]:
         """Return what users wrote, in one session or in all, newest first.
@@ -182,23 +186,33 @@ class Store:
         Raises:
             StoreError: as for :meth:`messages`.
         """
-        return await self._reads.read(partial(messages.by_user, session_id=session_id))
+        return await self._read(partial(messages.by_user, session_id=session_id))
 
     async def last_read(self, session_id: SessionID, path: str) -> int | None:
         """Return when a session last read a file, in unix seconds, or None if it never did."""
-        return await self._reads.read(partial(files.last_read, session_id=session_id, path=path))
+        return await self._read(partial(files.last_read, session_id=session_id, path=path))
 
     async def read_files(self, session_id: SessionID) -> list[str]:
         """Return the absolute paths that a session read, the latest first."""
-        return await self._reads.read(partial(files.read_paths, session_id=session_id))
+        return await self._read(partial(files.read_paths, session_id=session_id))
 
     async def file_versions(self, session_id: SessionID) -> list[File]:
         """Return the file versions of a session, the lowest version first."""
-        return await self._reads.read(partial(files.of_session, session_id=session_id))
+        return await self._read(partial(files.of_session, session_id=session_id))
 
     async def latest_file(self, session_id: SessionID, path: str) -> File | None:
         """Return the highest version of a file in a session, or None."""
-        return await self._reads.read(partial(files.latest, session_id=session_id, path=path))
+        return await self._read(partial(files.latest, session_id=session_id, path=path))
+
+    async def _read(self, query: Query[T]) -> T:
+        if self._writer.closed:
+            raise StoreClosedError
+        try:
+            return await self._reads.read(query)
+        except StoreError as error:
+            if self._writer.closed:  # meanwhile
+                raise StoreClosedError from error
+            raise
 
 
 def _nothing(writing: WriteConnection) -> tuple[None, Event | None]:  # noqa: ARG001  # a Work

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from crush_trio.errors import StoreError
+from crush_trio.errors import StoreClosedError, StoreError
 from crush_trio.store.database import WriteConnection
 from crush_trio.store.jobs import Job, Work
 from crush_trio.wire.events import Event
@@ -40,6 +40,7 @@ class Writer:
 
     Attributes:
         foreign_changes: Changes when another program wrote to the database.
+        closed: Whether nothing is accepted any more.
     """
 
     def __init__(
@@ -53,27 +54,27 @@ class Writer:
         self._publish = publish
         self._clock = clock
         self._send = send
-        self._closed = False
+        self.closed = False
         self._give_up_at = math.inf
 
     def __repr__(self) -> str:
-        return f"<Writer {'closed' if self._closed else 'open'}>"
+        return f"<Writer {'closed' if self.closed else 'open'}>"
 
     def post(self, work: Work[T]) -> Job[T]:
         """Accept a write. Not a checkpoint.
 
         Raises:
-            StoreError: the store is closed.
+            StoreClosedError: the store is closed.
         """
-        if self._closed:
-            raise StoreError("the store is closed, nothing can be written to it")
+        if self.closed:
+            raise StoreClosedError
         job = Job(work, int(self._clock()))
         self._send(job)
         return job
 
     def close(self) -> None:
         """Accept nothing more; what was posted is still written. Not a checkpoint."""
-        self._closed = True
+        self.closed = True
         self._give_up_at = time.monotonic() + CLOSE_TIMEOUT
         self._send(None)
 
