@@ -32,12 +32,25 @@ async def test_it_says_where_and_when(tmp_path: Path) -> None:
     assert "Status" not in text
 
 
+GIT = """#!/bin/sh
+case "$1" in
+branch) echo trunk;;
+status) echo "?? new.txt";;
+*) exit 128;;  # as of a repository without a commit
+esac
+"""
+
+
 async def test_it_tells_what_git_says(tmp_path: Path) -> None:
     """Branch, status and last commits; what git does not tell is left out."""
+    (tmp_path / ".git").mkdir()
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "git").write_text(GIT)
+    (programs / "git").chmod(0o755)
     with trio.fail_after(10):
-        await trio.run_process(["git", "init", "-q", "-b", "trunk", str(tmp_path)])
-    (tmp_path / "new.txt").write_text("x")
-    text = await prompt(tmp_path)
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+        text = await system_prompt(tmp_path, env={"HOME": str(tmp_path), "PATH": path}, now=NOW)
     assert "Is directory a git repo: yes" in text
     assert "Current branch: trunk" in text
     assert "Status:\n?? new.txt" in text

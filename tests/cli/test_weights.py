@@ -15,7 +15,7 @@ class _Terminal(io.StringIO):
 def test_a_terminal_sees_a_bar() -> None:
     """A long download must show that it goes on."""
     terminal = _Terminal()
-    with progress_bar(terminal) as progress:
+    with progress_bar(terminal, {"TERM": "xterm"}) as progress:
         assert progress is not None
         progress(30_000_000, 60_000_000)
     assert "30.0/60.0 MB" in terminal.getvalue()

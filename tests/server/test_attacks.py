@@ -291,6 +291,20 @@ async def test_a_body_without_a_length_is_refused_when_it_has_become_too_large()
         assert await client.status("GET", "/v1/health") == 200
 
 
+async def test_an_answer_before_the_end_of_its_request_says_that_it_is_the_last() -> None:
+    """The connection ends with it; a client that did not know would send its next request in vain."""
+    async with attacked() as server:
+        stream = await server.connect()
+        await stream.send_all(
+            b"POST /nowhere HTTP/1.1\r\nHost: t\r\nContent-Length: 100000\r\n\r\n" + b"x" * 9_000
+        )
+        head = await read_until(stream, b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 404 ")
+        assert b"\r\nconnection: close\r\n" in head
+        await stream.send_all(b"x" * 91_000)
+        await read_until(stream, b"")
+
+
 # --- requests in unusual order -------------------------------------------------------------------
 
 

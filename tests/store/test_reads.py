@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
-from crush_trio.errors import StoreError
+from crush_trio.errors import StoreClosedError, StoreError
+from crush_trio.store import Store
 from crush_trio.store.opening import READERS
 from crush_trio.wire.events import Event
-from store_kit import Clock, Gate, Opened, foreign, opening, user
+from store_kit import KINDS, Clock, Gate, Kind, Opened, foreign, opening, user
 
 
 @pytest.fixture
@@ -93,3 +96,48 @@ async def test_foreign_todos_that_cannot_be_read_name_their_session(opened: Open
         await opened.post_sql("""UPDATE sessions SET todos = '[{"status":"someday"}]'""").wait()
         with pytest.raises(StoreError, match=f"todos of session '{session_id}'"):
             await opened.store.sessions()
+
+
+async def test_closing_waits_for_reads_that_are_under_way(tmp_path: Path) -> None:
+    """A request that reads is not the store's task. A connection that is closed while a thread reads
+    from it would end the whole process."""
+    found: list[int] = []
+    left, gate = trio.Event(), trio.Event()
+
+    async def wait() -> None:
+        with trio.move_on_after(5):
+            await gate.wait()
+
+    def slow(connection: sqlite3.Connection) -> int:
+        trio.from_thread.run(wait)
+        return len(connection.execute("SELECT id FROM sessions").fetchall())
+
+    async def read(store: Store) -> None:
+        found.append(await store._reads.read(slow))
+
+    async def open_later() -> None:
+        await left.wait()
+        await wait_all_tasks_blocked(0.05)
+        assert found == []
+        gate.set()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            async with opening("file", tmp_path, [], Clock()) as store:
+                await store.create_session("one").wait()
+                for _ in range(READERS + 1):  # the last one waits for its turn
+                    nursery.start_soon(read, store)
+                nursery.start_soon(open_later)
+                await wait_all_tasks_blocked(0.01)
+                left.set()
+            assert found == [1] * (READERS + 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_closed_store_is_not_read(kind: Kind, tmp_path: Path) -> None:
+    """It says so, as for writes."""
+    with trio.fail_after(5):
+        async with opening(kind, tmp_path, [], Clock()) as store:
+            pass
+        with pytest.raises(StoreClosedError, match="the store is closed"):
+            await store.sessions()

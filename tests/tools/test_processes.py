@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -70,7 +71,7 @@ async def test_a_command_reports_its_output_and_its_exit_status(command: Command
 async def test_a_command_has_empty_input_and_a_session_of_its_own(command: Command) -> None:
     """What reads its input finds the end of it; signals to the server's group do not reach it."""
     with trio.fail_after(5):
-        assert await command.run("cat; ps -o sid= -p $$") == 0
+        assert await command.run(f"cat; {sys.executable} -c 'import os; print(os.getsid(0))'") == 0
     assert int(command.stdout.text().head) != os.getsid(0)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -42,9 +43,11 @@ async def pull_missing(*, tell_ready: bool = False) -> None:
 
 
 @contextmanager
-def progress_bar(err: TextIO) -> Generator[Progress | None]:
-    """Show a bar on a terminal; yields what moves it, or None elsewhere."""
-    if not err.isatty():
+def progress_bar(
+    err: TextIO, environ: Mapping[str, str] = os.environ
+) -> Generator[Progress | None]:
+    """Show a bar on a terminal that can; yields what moves it, or None elsewhere."""
+    if not err.isatty() or environ.get("TERM", "dumb") in {"dumb", "unknown"}:
         yield None
         return
     # Imported for a terminal only: it takes longer than most commands.
@@ -58,6 +61,6 @@ def progress_bar(err: TextIO) -> Generator[Progress | None]:
     from rich.progress import Progress as Bar  # noqa: PLC0415
 
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(file=err), transient=True) as bar:
+    with Bar(*columns, console=Console(file=err, _environ=environ), transient=True) as bar:
         task = bar.add_task("embedded model", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -93,7 +93,9 @@ async def open_child(
         )
     key = secrets.token_urlsafe(32)
     with tempfile.TemporaryFile() as said:
-        env = with_openmp(os.environ if environ is None else environ, question.weights.parent)
+        env = with_openmp(
+            os.environ if environ is None else environ, question.weights.resolve().parent
+        )
         process = await _open_process(said.fileno(), env)
         try:
             line = await _ask(process, question, key)

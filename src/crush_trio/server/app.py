@@ -14,7 +14,7 @@ from crush_trio.workspaces import WorkspaceHost
 
 def make_app(host: WorkspaceHost, settings: Settings) -> QuartTrio:
     """Return the ASGI application over a workspace host. It owns no task and no state."""
-    app = QuartTrio("crush_trio")
+    app = QuartTrio("crush_trio", static_folder=None)
     app.asgi_app = EventStreams(app.asgi_app, host, settings.heartbeat)
     configure(app, settings)
     install_problems(app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -21,6 +22,8 @@ from crush_trio.store.recovery import settle_interrupted
 from crush_trio.store.store import Store
 from crush_trio.store.writer import CLOSE_TIMEOUT, open_task_writer, open_thread_writer
 from crush_trio.wire.events import Event
+
+logger = logging.getLogger(__name__)
 
 READERS = 4
 """Connections for reads side by side; each holds up to 8 MB of cache."""
@@ -49,12 +52,16 @@ async def open_store(
     limiter = trio.CapacityLimiter(1)
     opening = partial(_open_files, directory, version, int(clock()))
     opened = await trio.to_thread.run_sync(opening, limiter=limiter)
+    reads = PooledReads(opened.readers)
     try:
         async with open_thread_writer(opened.writing, publish, clock) as writer:
-            yield Store(writer, PooledReads(opened.readers))
+            yield Store(writer, reads)
     finally:
-        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+        with trio.move_on_after(CLOSE_TIMEOUT, shield=True) as waiting:
+            await reads.wait_done()
             await trio.to_thread.run_sync(opened.resources.close, limiter=limiter)
+        if waiting.cancelled_caught:
+            logger.error("the store in %s is still being read, and stays open", directory)
 
 
 @asynccontextmanager

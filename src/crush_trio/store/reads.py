@@ -40,13 +40,14 @@ class PooledReads:
     """
 
     def __init__(self, connections: Sequence[sqlite3.Connection]) -> None:
+        self._number = len(connections)
         self._idle = list(connections)
         self._limiter = trio.CapacityLimiter(len(connections))
 
     async def wait_done(self) -> None:
         """Wait until every read that has been asked for is done. There may be no new ones."""
-        for _ in range(len(self._idle)):
-            pass
+        for _ in range(self._number):
+            await self._limiter.acquire_on_behalf_of(object())
 
     async def read(self, query: Query[T]) -> T:
         """Run a query in a thread; waits while all connections are in use."""

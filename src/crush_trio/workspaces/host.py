@@ -220,6 +220,7 @@ class WorkspaceHost:
                 slot.value = workspace
                 self._by_id[workspace.id] = slot
                 self._save(opening)
+                await self._register.write()  # before anybody knows the id: it survives a kill
                 slot.settled.set()
                 opening.claims.end(slot)
                 try:

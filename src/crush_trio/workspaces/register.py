@@ -43,6 +43,7 @@ class Register:
         self._stale: dict[WorkspaceID, Callable[[], SavedWorkspace]] = {}
         self._written = tuple(self._saved.values())
         self._changed = trio.Event()
+        self._writing = trio.Lock()
         self._closing = False
 
     def __repr__(self) -> str:
@@ -118,19 +119,19 @@ class Register:
             await trio.sleep(pause)
 
     async def write(self) -> None:
-        """Write what has changed since the last time."""
-        for workspace_id in list(self._stale):
-            self.get(workspace_id)
-        saved = tuple(self._saved.values())
-        if self._file is None or saved == self._written:
-            await trio.lowlevel.checkpoint()
-            return
-        try:
-            await self._call(self._file.write, saved)
-        except (OSError, ValueError) as error:
-            logger.warning("cannot save the open workspaces in %s: %s", self._file.path, error)
-        else:
-            self._written = saved
+        """Write what has changed since the last time; one write at a time, each of the newest state."""
+        async with self._writing:
+            for workspace_id in list(self._stale):
+                self.get(workspace_id)
+            saved = tuple(self._saved.values())
+            if self._file is None or saved == self._written:
+                return
+            try:
+                await self._call(self._file.write, saved)
+            except (OSError, ValueError) as error:
+                logger.warning("cannot save the open workspaces in %s: %s", self._file.path, error)
+            else:
+                self._written = saved
 
 
 def _can_be_written(directory: str) -> bool:
