@@ -363,6 +363,16 @@ async def test_a_client_that_expects_100_is_told_to_go_on() -> None:
         assert b"HTTP/1.1 413 " in await read_until(stream, b"}")
 
 
+@pytest.mark.promise("C4")
+@pytest.mark.parametrize("method", ["head", "Get", "x", "SEARCH", "M-1"])
+async def test_methods_are_case_sensitive(method: str) -> None:
+    """One that no route has is answered 405, however much it looks like one that a route has."""
+    async with attacked() as server:
+        assert (await server.request(method, "/v1/health")).status == 405
+        client = await server.connect_h2()
+        assert await client.status(method, "/v1/health") == 405
+
+
 @pytest.mark.promise("S1", "W2")
 async def test_a_head_on_an_event_stream_attaches_nobody(tmp_path: Path) -> None:
     """It is answered as the stream would be, without one, and its connection goes on."""

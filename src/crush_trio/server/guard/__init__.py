@@ -12,6 +12,8 @@ h1.py            event streams that end with their connection; no upgrades
 h2.py            what one stream does cannot hurt its connection; resets and goodbyes
 buffer.py        back-pressure for HTTP/2 streams
 deadlines.py     who may wait how long
+floods.py        how much a peer may ask for that costs us more than it
+methods.py       methods that only look like known ones
 ===============  =====================================================================
 
 No name in hypercorn is patched: :mod:`crush_trio.server.listen` accepts connections itself and

@@ -11,6 +11,7 @@ from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
 from crush_trio.server.guard.context import ServerContext
+from crush_trio.server.guard.methods import safe_method
 from crush_trio.server.guard.streams import is_event_stream
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
@@ -108,7 +109,7 @@ class GuardedH11Protocol(H11Protocol):
         headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
         await super()._create_stream(
             h11.Request(
-                method=request.method,
+                method=safe_method(request.method),
                 target=request.target,
                 headers=headers,
                 http_version=request.http_version,
