@@ -56,3 +56,10 @@ def bench(session: nox.Session) -> None:
     """Measure the rows of docs/performance.md beside a bare server; never part of the tests."""
     install(session, "bench")
     session.run("python", "bench/run.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Throw bytes, frames and documents at a real server; ``-- --help`` lists the options."""
+    install(session, "test")
+    session.run("python", "fuzz/run.py", *session.posargs)

@@ -20,6 +20,7 @@ class Load:
     cpu: Row | None = None
     received: Row | None = None
     rounds: int = 5
+    deltas: bool = False
 
 
 def loads() -> list[Load]:
@@ -49,6 +50,13 @@ def loads() -> list[Load]:
         Load(
             30_000,
             10,
+            received=Row("... bytes a reader that asks for deltas", "MB", 0.5),
+            rounds=3,
+            deltas=True,
+        ),
+        Load(
+            30_000,
+            10,
             seconds=6,
             cpu=Row("30,000 tokens over 6 s to 10 readers: server CPU", "s", 6, "52 s"),
             received=Row("... bytes a reader", "MB", 6, "90 MB"),
@@ -69,7 +77,7 @@ def measure(servers: dict[Kind, Server], model: Model, rounds: int) -> list[Row]
 
 def _one(load: Load, kind: Kind, server: Server, model: Model) -> None:
     session = server.create_session()
-    with server.readers(load.readers) as opened:
+    with server.readers(load.readers, deltas=load.deltas) as opened:
         timing = prompt(
             server, model, session, opened, text=script(load.tokens, load.seconds), limit=90
         )

@@ -150,10 +150,10 @@ class Server:
         self.claimed_at = time.monotonic()
 
     @contextmanager
-    def readers(self, count: int) -> Generator[list[Client]]:
+    def readers(self, count: int, *, deltas: bool = False) -> Generator[list[Client]]:
         """Open event streams and wait until each has its head."""
         self.claim()
-        with readers(self.port, self.route, count) as opened:
+        with readers(self.port, self.route, count, deltas=deltas) as opened:
             yield opened
 
     def create_session(self) -> str:

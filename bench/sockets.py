@@ -150,7 +150,7 @@ def drain(clients: Sequence[Client], quiet: float = 0.15, limit: float = 5) -> N
 
 
 @contextmanager
-def readers(port: int, route: str, count: int) -> Generator[list[Client]]:
+def readers(port: int, route: str, count: int, *, deltas: bool = False) -> Generator[list[Client]]:
     """Open event streams and wait until each has its head."""
     opened: list[Client] = []
     try:
@@ -159,7 +159,7 @@ def readers(port: int, route: str, count: int) -> Generator[list[Client]]:
             opened.append(client)
             client.watch(b" 200")
             query = f"client_id=00000000-0000-4000-8000-{number:012x}"
-            client.send("GET", f"{route}/events?{query}")
+            client.send("GET", f"{route}/events?{query}{'&deltas=1' if deltas else ''}")
         pump(opened, 60)
         yield opened
     finally:
