@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NewType
 
 RunID = NewType("RunID", str)
@@ -12,6 +15,23 @@ WorkspaceID = NewType("WorkspaceID", str)
 ClientID = NewType("ClientID", str)
 
 
+def _random() -> uuid.UUID:
+    return uuid.uuid4()
+
+
+_source: ContextVar[Callable[[], uuid.UUID]] = ContextVar("id_source", default=_random)
+
+
 def new_id() -> str:
     """Return a new random UUID in its dashed lower-case form, as Crush writes ids."""
-    return str(uuid.uuid4())
+    return str(_source.get()())
+
+
+@contextmanager
+def ids_from(source: Callable[[], uuid.UUID]) -> Generator[None]:
+    """Take new ids from somewhere else in this context, as a simulated run does."""
+    token = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(token)

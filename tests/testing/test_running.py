@@ -1,0 +1,130 @@
+"""One simulated run: what the seed decides, what is virtual, and what raises."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+import trio
+import trio._core._run as trio_run
+
+from crush_trio.ids import new_id
+from crush_trio.testing import OutsideWorldError, run, virtual_now
+from crush_trio.testing.running import EPOCH, require_switch
+
+
+class Order(trio.abc.Instrument):
+    """Notes which task runs."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.names.append(task.name)
+
+
+async def crowd() -> list[str]:
+    """Let many tasks meet, and return the order in which they came through, with an id of each."""
+    came: list[str] = []
+
+    async def walk(name: str) -> None:
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        came.append(f"{name} {new_id()}")
+
+    async with trio.open_nursery() as nursery:
+        for number in range(8):
+            nursery.start_soon(walk, str(number), name=f"walker {number}")
+    return came
+
+
+def order(seed: int) -> tuple[list[str], list[str]]:
+    """Return what the crowd came to and the steps it took."""
+    steps = Order()
+    return run(crowd, seed=seed, instruments=[steps]), steps.names
+
+
+def test_a_seed_decides_the_order_and_the_ids() -> None:
+    """The same seed gives the same steps and ids; thirty seeds give many orders."""
+    assert order(7) == order(7)
+    assert len({tuple(order(seed)[1]) for seed in range(30)}) > 20
+    assert len({order(seed)[0][0].split()[1] for seed in range(30)}) > 20
+
+
+def test_trio_has_the_switch_that_this_rests_on() -> None:
+    """Canary: the private names are there, and seeding them is what decides the order of a batch."""
+    require_switch()
+    assert isinstance(trio_run._r, random.Random)
+    switch, state = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate()
+    first = order(1)
+    assert trio_run._r.getstate() == state
+    assert switch == trio_run._ALLOW_DETERMINISTIC_SCHEDULING
+    trio_run._r.random()
+    assert order(1) == first, "what happened before a run has a say in it"
+
+
+def test_time_is_virtual() -> None:
+    """A day passes at once, on Trio's clock and on the wall's."""
+
+    async def day() -> float:
+        begun = virtual_now()
+        await trio.sleep(86_400)
+        return virtual_now() - begun
+
+    began = time.monotonic()
+    assert run(day) == 86_400
+    assert run(_now) == EPOCH
+    assert time.monotonic() - began < 5
+
+
+async def _now() -> float:
+    return virtual_now()
+
+
+async def _thread() -> None:
+    await trio.to_thread.run_sync(time.time)
+
+
+async def _process() -> None:
+    await trio.run_process(["true"])
+
+
+async def _socket() -> None:
+    await trio.open_tcp_stream("127.0.0.1", 9)
+
+
+async def _name() -> None:
+    await trio.socket.getaddrinfo("localhost", 9)
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        (_thread, "a thread"),
+        (_process, "or a process"),
+        (_socket, "socket"),
+        (_name, "localhost"),
+    ],
+)
+def test_the_outside_world_raises(what: object, said: str) -> None:
+    """Threads, processes, sockets and names cannot be simulated: using one says so."""
+    assert callable(what)
+    with pytest.raises(BaseException) as caught:
+        run(what)
+    assert _holds(caught.value, said)
+
+
+def _holds(error: BaseException, said: str) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return any(_holds(each, said) for each in error.exceptions)
+    return isinstance(error, OutsideWorldError) and said in str(error)
+
+
+def test_ids_are_random_outside_of_a_run() -> None:
+    """A simulated run leaves nothing behind: the ids after it are nobody's to foresee."""
+    run(crowd, seed=3)
+    first = new_id()
+    run(crowd, seed=3)
+    assert new_id() != first
+    trio.run(_thread)
