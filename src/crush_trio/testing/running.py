@@ -46,7 +46,7 @@ def require_switch() -> None:
     """
     switch = getattr(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", None)
     source = getattr(trio_run, "_r", None)
-    if switch is None or not isinstance(source, random.Random):
+    if switch is None or not hasattr(source, "seed"):
         raise RuntimeError(
             f"trio {trio.__version__} has no deterministic scheduling that crush_trio.testing knows"
             " (trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING and _r)"
