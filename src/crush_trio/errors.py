@@ -50,6 +50,10 @@ class ConfigError(BadRequestError):
     """A configuration cannot be read or does not make sense."""
 
 
+class DataDirectoryError(BadRequestError):
+    """The place that was named as a data directory cannot be one: a file, a device, a read-only disk."""
+
+
 class UnknownSessionError(BadRequestError):
     """No session has this id. 400, since 404 would mean a lost workspace to a client (C4)."""
 

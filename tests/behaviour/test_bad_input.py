@@ -229,18 +229,26 @@ async def test_a_workspace_without_a_model_says_so(
 
 
 @pytest.mark.promise("C4", "C3")
+@pytest.mark.parametrize("asked", [True, False], ids=["of the client", "of the project"])
+@pytest.mark.parametrize(
+    "place", ["FILE", "FILE/data", "/dev/null", "/proc/nothing/here", "LOOP", "x" * 5000]
+)
 async def test_a_data_directory_that_cannot_be_made_is_named(
-    tmp_path: Path,
+    tmp_path: Path, place: str, *, asked: bool
 ) -> None:
-    """The create says which, and the server goes on."""
+    """400, whoever named it; the server goes on, and the workspace opens with another one."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    place = place.replace("FILE", str(tmp_path / "file")).replace("LOOP", str(tmp_path / "loop"))
     with trio.fail_after(5):
         async with open_served_world(tmp_path) as world:
-            place = str(tmp_path / "a file" / "data")
-            (tmp_path / "a file").write_text("")
-            write_config(world.directory, config(options={"data_directory": place}))
-            refused = await create_workspace(world, str(world.directory))
-            assert refused.status in {400, 500}
+            if not asked:
+                write_config(world.directory, config(options={"data_directory": place}))
+            more = {"data_dir": place} if asked else {}
+            refused = await create_workspace(world, str(world.directory), **more)
+            assert refused.status == 400
             assert place in refused.json["message"]
+            assert "data directory" in refused.json["message"]
             write_config(world.directory, config())
             assert (await create_workspace(world, str(world.directory))).status == 200
 

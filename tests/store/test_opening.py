@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from crush_trio.errors import StoreError
+from crush_trio.errors import DataDirectoryError, StoreError
 from crush_trio.store import open_store
 from crush_trio.store.lock import lock_directory
+from crush_trio.store.opening import _unusable
 from store_kit import foreign
 
 
@@ -62,9 +64,17 @@ async def test_a_directory_that_cannot_be_made_is_refused_with_its_name(tmp_path
     """A file in the way is named."""
     (tmp_path / "file").touch()
     with trio.fail_after(5):
-        with pytest.raises(StoreError, match=r"cannot make the data directory .*file/data"):
+        with pytest.raises(DataDirectoryError, match=r"cannot make .*file/data.* not a directory"):
             async with open_store(tmp_path / "file" / "data", nobody):
                 raise AssertionError("opened")
+
+
+async def test_a_directory_that_the_disk_has_no_room_for_is_not_its_owners_doing() -> None:
+    """Who named it could not know: it is an error of the server, and not a bad request."""
+    for number in (errno.ENOSPC, errno.EIO, errno.EMFILE):
+        assert _unusable(Path("/x"), OSError(number, "m")).status == 500
+    for number in (errno.EACCES, errno.EROFS, errno.ENOENT):
+        assert _unusable(Path("/x"), OSError(number, "m")).status == 400
 
 
 async def test_opening_waits_for_another_program_and_can_be_cancelled(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -12,6 +13,13 @@ from quart import request
 from crush_trio.errors import BadRequestError
 
 T = TypeVar("T")
+
+_ESCAPES = re.compile(
+    r"""\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}  # a whole surrogate pair
+    | (u[dD][89a-fA-F][\da-fA-F]{2})                                  # half of one
+    | .)                                                             # another escape""",
+    re.VERBOSE | re.DOTALL,
+)
 
 
 async def read_body(type_: type[T]) -> T:
@@ -55,8 +63,10 @@ def _decode(data: bytes, type_: type[T]) -> T:
 def _first_value(data: bytes) -> Any:
     """Return the first JSON value, whatever follows it."""
     text = data.decode("utf-8", "replace").lstrip(" \t\r\n")
+    # Half a character becomes the one that stands for none, as bytes that are none just did.
+    text = _ESCAPES.sub(lambda found: r"\ufffd" if found[1] else found[0], text)
     _, end = json.JSONDecoder().raw_decode(text)
-    return msgspec.json.decode(text[:end])  # again, as it lets through no half surrogates
+    return msgspec.json.decode(text[:end])
 
 
 def _without_nulls(value: Any, type_: inspect.Type) -> Any:

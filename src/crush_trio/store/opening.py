@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sqlite3
 import time
@@ -14,7 +15,7 @@ import attrs
 import trio
 
 from crush_trio import __version__
-from crush_trio.errors import StoreError
+from crush_trio.errors import DataDirectoryError, StoreError
 from crush_trio.store.database import WriteConnection, connect_reader, connect_writer, migrate
 from crush_trio.store.lock import lock_directory
 from crush_trio.store.reads import InlineReads, PooledReads
@@ -27,6 +28,11 @@ logger = logging.getLogger(__name__)
 
 READERS = 4
 """Connections for reads side by side; each holds up to 8 MB of cache."""
+
+OUR_DOING = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+"""Reasons for which a directory cannot be made that whoever named it could not know."""
 
 
 @asynccontextmanager
@@ -47,6 +53,7 @@ async def open_store(
 
     Raises:
         DataDirectoryInUseError: another server has it open.
+        DataDirectoryError: nobody could make a data directory there.
         StoreError: it cannot be made, opened or migrated.
     """
     limiter = trio.CapacityLimiter(1)
@@ -119,7 +126,16 @@ def _make_directory(directory: Path) -> None:
         if not ignore.exists():
             ignore.write_text("*\n")
     except OSError as error:
-        raise StoreError(f"cannot make the data directory {directory}: {error.strerror}") from error
+        raise _unusable(directory, error) from error
+
+
+def _unusable(directory: Path, error: OSError) -> DataDirectoryError | StoreError:
+    """Return whose doing it is that a directory cannot be made: ours, or who named it (C4)."""
+    reason = (error.strerror or str(error)).lower()
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        reason = "it is, or lies below, something that is not a directory"
+    text = f"cannot make the data directory {str(directory)!r}: {reason}"
+    return StoreError(text) if error.errno in OUR_DOING else DataDirectoryError(text)
 
 
 def _prepare(writing: WriteConnection, now: int, give_up: Callable[[], bool]) -> None:

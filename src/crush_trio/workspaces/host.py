@@ -8,6 +8,7 @@ request reaches a dying one (W3). What a restart must know of them is in the ``r
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -214,7 +215,7 @@ class WorkspaceHost:
             config = load(slot.key, env=self._env, data_dir=request.data_dir, debug=request.debug)
             plan = Plan(request, slot.key, config, opening.id, self._env)
             async with (
-                self._data.use(config.data_dir.resolve()) as data,  # one, by whatever name
+                self._data.use(_one_name(config.data_dir)) as data,
                 open_workspace(plan, data, self._equipment, opening.claims) as workspace,
             ):
                 slot.value = workspace
@@ -306,6 +307,11 @@ class WorkspaceHost:
             deadline = float("inf") if self._openings else self._emptied_at + linger
             with trio.move_on_at(deadline):
                 await self._changed.wait()
+
+
+def _one_name(directory: Path) -> Path:
+    """Return what a directory is called by everybody; a loop of links keeps its name."""
+    return Path(os.path.realpath(directory))
 
 
 def _directory(path: str) -> Path:
