@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping
@@ -41,6 +42,7 @@ async def open_server_process(
     document: object = None,
     arguments: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
+    descriptors: int = 0,
 ) -> AsyncGenerator[ServerProcess]:
     """Run ``crush-trio serve`` on a unix socket; the block is entered when it listens.
 
@@ -52,12 +54,16 @@ async def open_server_process(
         document: The project's ``crush.json``.
         arguments: More arguments.
         env: More of the environment.
+        descriptors: How many files it may have open at most, if not as many as this process.
     """
     directory, environ = make_project(tmp_path, config() if document is None else document)
     address = Address("unix", path=str(tmp_path / name))
     command = [sys.executable, "-m", "crush_trio", "serve", "--host", str(address), *arguments]
+    if descriptors:
+        command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
+    tested = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
     process = await trio.lowlevel.open_process(
-        command, env={**environ, **(env or {})}, stderr=subprocess.PIPE
+        command, env={**environ, **tested, **(env or {})}, stderr=subprocess.PIPE
     )
     assert process.stderr is not None
     server = ServerProcess(directory, partial(connect_to, address), process)

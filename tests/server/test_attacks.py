@@ -6,9 +6,8 @@ hypercorn is in :mod:`test_stock`.
 
 from __future__ import annotations
 
-import resource
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -404,8 +403,11 @@ async def test_a_head_on_an_event_stream_attaches_nobody(tmp_path: Path) -> None
 async def test_connections_leave_descriptors_for_the_runs(tmp_path: Path) -> None:
     """With as many as the process may have, the last ones are refused; those before are served, and
     so is everybody when some have gone."""
-    with trio.fail_after(10), few_descriptors(120):
-        async with open_server_process(tmp_path) as server, desk(server) as place:
+    with trio.fail_after(10):
+        async with (
+            open_server_process(tmp_path, descriptors=120) as server,
+            desk(server) as place,
+        ):
             early = await server.connect()
             assert (await request(early, "GET", "/v1/health")).status == 200
             crowd = [await server.connect() for _ in range(100)]
@@ -418,16 +420,5 @@ async def test_connections_leave_descriptors_for_the_runs(tmp_path: Path) -> Non
             await wait_all_tasks_blocked(0.1)
             assert (await server.request("GET", "/v1/health")).status == 200
             assert b"another one is refused" in server.log
+            assert b"raise the hard limit" in server.log
             assert b"Traceback" not in server.log
-
-
-@contextmanager
-def few_descriptors(number: int) -> Generator[None]:
-    """Let this process, and those that it starts, open few files."""
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = len(list(Path("/proc/self/fd").iterdir()))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (number + used, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -73,6 +73,7 @@ def serve(  # noqa: PLR0913  one for each option
 
     startup = Startup()  # before the imports that take most of it
     from crush_trio.addresses import default_address
+    from crush_trio.cli.descriptors import raise_limit
     from crush_trio.server import CertificateFiles, ServeOptions, serve_forever
 
     logging.basicConfig(
@@ -81,6 +82,7 @@ def serve(  # noqa: PLR0913  one for each option
     )
     if not debug:
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every model request
+    raise_limit()
     serving = ServeOptions(
         host or default_address(),
         no_token,
