@@ -30,7 +30,7 @@ from crush_trio.messages import Prompt
 from crush_trio.providers.base import ModelMessage, ModelOptions, Provider
 from crush_trio.settings import Settings
 from crush_trio.store import Store
-from crush_trio.tools.base import Surroundings
+from crush_trio.tools.base import Surroundings, Tool
 from crush_trio.tools.registry import builtin_tools
 from crush_trio.wire.config import Options
 from crush_trio.wire.runs import AgentInfo
@@ -62,6 +62,7 @@ class Home:
         start: Starts work that is the workspace's and claims it for a bounded time; sync.
         fold: Takes the prompts that join a session's active turn; sync.
         now: Unix seconds.
+        tools: What models may call beside the built-in tools.
     """
 
     directory: Path
@@ -74,6 +75,7 @@ class Home:
     embedded: EmbeddedModel | None = None
     settings: Settings = attrs.field(factory=Settings)
     now: Callable[[], float] = time.time
+    tools: tuple[Tool, ...] = ()
 
 
 class Agent:
@@ -109,7 +111,7 @@ class Agent:
             attribution=options.attribution,
             model_id="" if config.large is None else config.large.model.id,
         )
-        self._tools = {tool.name: tool for tool in tools}
+        self._tools = {tool.name: tool for tool in (*tools, *self._home.tools)}
 
     def rebuild(self) -> None:
         """Read what the system prompt is made of again, before the next turn. Not a checkpoint.

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -43,6 +44,7 @@ MAX_CONTEXT_BYTES = 512 * 2**10
 """A context file larger than this is no instruction; it is skipped."""
 
 
+@cache
 def template(name: str) -> str:
     """Return one of the prompt texts that ship with this package."""
     return (files("crush_trio.agent") / "prompts" / f"{name}.md").read_text(encoding="utf-8")

@@ -7,7 +7,8 @@ everything but cancellation into a result: a failed tool is something the model 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -60,6 +61,7 @@ class Surroundings:
         working_dir: The workspace's directory, absolute and resolved.
         env: The environment of sub-processes, before a tool adds its own.
         skills_paths: Directories that may be read unasked wherever they are, absolute.
+        now: Unix seconds.
     """
 
     working_dir: str
@@ -70,6 +72,7 @@ class Surroundings:
     settings: Settings = attrs.field(factory=Settings)
     limits: ToolsConfig = attrs.field(factory=ToolsConfig)
     skills_paths: tuple[str, ...] = ()
+    now: Callable[[], float] = time.time
 
 
 @attrs.frozen

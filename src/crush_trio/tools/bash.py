@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -96,7 +95,7 @@ class _Call:
         self.working_dir = absolute(params.working_dir or ".", context.around.working_dir)
         self._params = params
         self._context = context
-        self._begun = time.time()
+        self._begun = context.around.now()
 
     def is_safe(self) -> bool:
         """Whether nobody needs to be asked: a reading command, in the workspace."""
@@ -118,7 +117,7 @@ class _Call:
     async def run(self) -> ToolAnswer:
         """Run the command as a job of the workspace and wait for it as long as is asked for."""
         params, jobs = self._params, self._context.around.jobs
-        self._begun = time.time()
+        self._begun = self._context.around.now()
         job = jobs.start(
             params.command,
             description=params.description,
@@ -152,7 +151,7 @@ class _Call:
     def _metadata(self, output: str) -> dict[str, Any]:
         return {
             "start_time": int(self._begun * 1000),
-            "end_time": int(time.time() * 1000),
+            "end_time": int(self._context.around.now() * 1000),
             "output": output,
             "description": self._params.description,
             "working_directory": self.working_dir,

@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cache
 from importlib import resources
 from typing import Any, Generic
+
+import msgspec
 
 from crush_trio.errors import CrushTrioError, error_text
 from crush_trio.tools.arguments import P, decode, schema
@@ -28,7 +31,7 @@ class Builtin(ABC, Generic[P]):
 
     def __init__(self) -> None:
         self.description = self.describe(_description(self.name))
-        self.parameters: Mapping[str, Any] = schema(self.params)
+        self.parameters: Mapping[str, Any] = _parameters(self.params)
 
     def describe(self, text: str) -> str:
         """Return what the model is told; ``text`` is that of the tool's file."""
@@ -49,7 +52,14 @@ class Builtin(ABC, Generic[P]):
         """Do the work; errors may be raised."""
 
 
+@cache
+def _parameters(params: type[msgspec.Struct]) -> Mapping[str, Any]:
+    return schema(params)
+
+
+@cache
 def _description(name: str) -> str:
+    """Return what ships with this package; a server opens many workspaces."""
     return (
         resources.files("crush_trio.tools")
         .joinpath(f"{name}.md")

@@ -17,7 +17,6 @@ from pathlib import Path
 import attrs
 import trio
 
-from crush_trio.config import load
 from crush_trio.errors import (
     BadRequestError,
     ClientRetiredError,
@@ -212,7 +211,9 @@ class WorkspaceHost:
         opening.claims.begin(slot)  # however long it takes, no hold ends before it is open
         try:
             request = opening.request
-            config = load(slot.key, env=self._env, data_dir=request.data_dir, debug=request.debug)
+            config = self._equipment.read_config(
+                slot.key, env=self._env, data_dir=request.data_dir, debug=request.debug
+            )
             plan = Plan(request, slot.key, config, opening.id, self._env)
             async with (
                 self._data.use(_one_name(config.data_dir)) as data,

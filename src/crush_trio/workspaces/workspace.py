@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 import trio
@@ -31,8 +32,9 @@ from crush_trio.messages import Prompt
 from crush_trio.permissions import Permissions
 from crush_trio.runs import Ending, Receipt, Run
 from crush_trio.settings import Settings
-from crush_trio.tools.base import Surroundings
+from crush_trio.tools.base import Surroundings, Tool
 from crush_trio.tools.jobs import Jobs, open_jobs
+from crush_trio.tools.processes import Shell, run_shell
 from crush_trio.wire.runs import AgentInfo
 from crush_trio.wire.sessions import Session
 from crush_trio.wire.workspaces import CreateWorkspace
@@ -68,14 +70,34 @@ class Plan:
         return {**self.config.env, **{name: value for name, _, value in pairs if name}}
 
 
+class ConfigReader(Protocol):
+    """Reads the configuration of a directory; see :func:`crush_trio.config.load`."""
+
+    def __call__(
+        self, directory: Path, *, env: Mapping[str, str], data_dir: str = "", debug: bool = False
+    ) -> Configuration:
+        """Return it, or raise :class:`~crush_trio.errors.ConfigError`."""
+        ...
+
+
 @attrs.frozen
 class Equipment:
-    """What the server lends every workspace: seams with their twins (architecture 6)."""
+    """What the server lends every workspace: seams with their twins (architecture 6).
+
+    Attributes:
+        now: Unix seconds.
+        shell: Runs the commands of tools.
+        read_config: Reads a directory's configuration.
+        tools: What models may call beside the built-in tools; one of the same name takes its place.
+    """
 
     open_provider: ProviderOpener
     embedded: EmbeddedModel | None = None
     settings: Settings = attrs.field(factory=Settings)
     now: Callable[[], float] = time.time
+    shell: Shell = run_shell
+    read_config: ConfigReader = load
+    tools: tuple[Tool, ...] = ()
 
 
 class Workspace:
@@ -115,6 +137,7 @@ class Workspace:
         )
         self._nursery = nursery
         self._settings = equipment.settings
+        self._read_config = equipment.read_config
         self._runs: set[Run] = set()
         self._idle = trio.Event()
         self._idle.set()
@@ -126,6 +149,7 @@ class Workspace:
             store=data.store,
             settings=equipment.settings,
             limits=plan.config.wire.tools,
+            now=equipment.now,
         )
 
     def __repr__(self) -> str:
@@ -261,7 +285,7 @@ class Workspace:
             ConfigError: it cannot be read; the old one stays.
         """
         request = self.plan.request
-        self.config = load(
+        self.config = self._read_config(
             self.plan.directory,
             env=self.plan.server_env,
             data_dir=request.data_dir,
@@ -357,7 +381,7 @@ async def open_workspace(
     lives here is ended, then the streams end.
     """
     async with (
-        open_jobs(equipment.settings) as jobs,
+        open_jobs(equipment.settings, shell=equipment.shell) as jobs,
         open_providers(equipment.open_provider) as providers,
         trio.open_nursery() as nursery,
     ):
@@ -395,4 +419,5 @@ def _home(
         embedded=equipment.embedded,
         settings=equipment.settings,
         now=equipment.now,
+        tools=equipment.tools,
     )
