@@ -50,6 +50,10 @@ GROWTH = 48 * 1024
 """Kilobytes that the server may grow by after its warm-up, however many inputs follow: the event
 log of a workspace alone may have 32 MB."""
 
+ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
+"""The C library gives each thread of a store a heap of its own, which fill up by and by and look
+like a leak; with one heap for all, memory that grows is memory that is kept."""
+
 BAD_WORDS = ("ERROR", "CRITICAL", "Traceback")
 """What no line of the log may hold."""
 
@@ -156,7 +160,7 @@ async def open_target(root: Path, log: Path) -> AsyncGenerator[Target]:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**kept, **places, "LANG": "C.UTF-8", "PYTHONFAULTHANDLER": "1"},
+                env={**kept, **places, **ONE_ARENA, "LANG": "C.UTF-8", "PYTHONFAULTHANDLER": "1"},
                 cwd=root,
             )
             try:
