@@ -123,6 +123,7 @@ async def open_client(
     ca: str | os.PathLike[str] | None = None,
     connect: Connect | None = None,
     client_id: str | None = None,
+    http2: bool = False,
 ) -> AsyncGenerator[Client]:
     """Open a client; leaving the block closes its connections. Entering it connects to nothing yet.
 
@@ -134,6 +135,7 @@ async def open_client(
             the system's and the one that a server of this user has made.
         connect: Opens one connection, instead of a socket to ``address``.
         client_id: A UUID that names this client's claims; a new one if None.
+        http2: Speak HTTP/2 from the first byte on, instead of HTTP/1.1; the server takes both.
 
     Raises:
         BadRequestError: the address, the token or the file of certificates makes no sense.
@@ -148,7 +150,9 @@ async def open_client(
         raise BadRequestError("the token has characters that no token has")
     if ca is not None:
         address = attrs.evolve(address, ca=os.fspath(ca))
+    if connect is None:
+        connect = connector(address, protocols=("h2",) if http2 else ("http/1.1",))
     async with open_transport(
-        str(address), address.authority, token, connect or connector(address)
+        str(address), address.authority, token, connect, http2=http2
     ) as transport:
         yield Client(transport, ClientID(client_id or new_id()))

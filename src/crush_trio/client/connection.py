@@ -164,6 +164,8 @@ class _NetworkStream(httpcore2.AsyncNetworkStream):
         stream: Any = self._stream
         if isinstance(stream, trio.SSLStream):
             stream = cast("Any", stream).transport_stream
-        if info == "is_readable" and isinstance(stream, trio.SocketStream):
-            return stream.socket.is_readable()
+        if info == "is_readable":
+            # A stream that was injected may know it too.
+            known = stream.socket if isinstance(stream, trio.SocketStream) else stream
+            return known.is_readable() if hasattr(known, "is_readable") else None
         return None

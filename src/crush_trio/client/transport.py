@@ -6,8 +6,15 @@ a prompt's POST and an event stream may stay open for hours. Callers bound what 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
+from functools import partial
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
@@ -68,9 +75,16 @@ class Answer:
 class Transport:
     """One client's connections to one server. Use :func:`open_transport`."""
 
-    def __init__(self, pool: httpcore2.AsyncConnectionPool, name: str, headers: Mapping[str, str]):
+    def __init__(
+        self,
+        pool: httpcore2.AsyncConnectionPool,
+        open_stream_pool: Callable[[], AbstractAsyncContextManager[httpcore2.AsyncConnectionPool]],
+        name: str,
+        headers: Mapping[str, str],
+    ) -> None:
         self.name = name
         self._pool = pool
+        self._open_stream_pool = open_stream_pool
         self._origin = f"http://{headers['Host']}/v1"
         self._headers = list(headers.items())
 
@@ -131,15 +145,16 @@ class Transport:
         """
         headers = [*self._headers, ("Accept", "text/event-stream")]
         request = httpcore2.Request("GET", self._url(path, query), headers=headers)
-        with _translated(self.name):
-            response = await self._pool.handle_async_request(request)
-        try:
-            if response.status != 200:
-                raise await self._refusal(path, response)
-            async with aclosing(response.aiter_stream()) as chunks:
-                yield Chunks(self.name, chunks)
-        finally:
-            await response.aclose()
+        async with self._open_stream_pool() as pool:
+            with _translated(self.name):
+                response = await pool.handle_async_request(request)
+            try:
+                if response.status != 200:
+                    raise await self._refusal(path, response)
+                async with aclosing(response.aiter_stream()) as chunks:
+                    yield Chunks(self.name, chunks)
+            finally:
+                await response.aclose()
 
     async def _refusal(self, path: str, response: httpcore2.Response) -> ResponseError:
         with _translated(self.name):
@@ -182,7 +197,7 @@ def _translated(name: str) -> Generator[None]:
 
 @asynccontextmanager
 async def open_transport(
-    name: str, host: str, token: str | None, connect: Connect
+    name: str, host: str, token: str | None, connect: Connect, *, http2: bool = False
 ) -> AsyncGenerator[Transport]:
     """Open a transport; leaving the block closes its connections.
 
@@ -191,15 +206,25 @@ async def open_transport(
         host: The ``Host`` header.
         token: Sent with every request, if there is one (A1).
         connect: Opens a connection.
+        http2: Speak HTTP/2, without asking first.
     """
     headers = {"Host": host, "User-Agent": f"crush-trio/{__version__}"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    pool = httpcore2.AsyncConnectionPool(
-        max_connections=NO_LIMIT, network_backend=StreamBackend(name, connect)
-    )
-    async with pool:
-        yield Transport(pool, name, headers)
+
+    def open_pool() -> httpcore2.AsyncConnectionPool:
+        return httpcore2.AsyncConnectionPool(
+            max_connections=NO_LIMIT,
+            http1=not http2,
+            http2=http2,
+            network_backend=StreamBackend(name, connect),
+        )
+
+    async with open_pool() as pool:
+        # On HTTP/2 httpcore tells nobody that it lets a stream go, so that the server would take
+        # the reader for one that is there for ever: there each has a connection, which it closes.
+        own = open_pool if http2 else partial(nullcontext, pool)
+        yield Transport(pool, own, name, headers)
 
 
 def _message(body: bytes) -> str:

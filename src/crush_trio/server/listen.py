@@ -13,7 +13,7 @@ import logging
 import resource
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 import attrs
@@ -38,7 +38,22 @@ RESERVE = 256
 """File descriptors that connections leave to the runs: for databases, tools and providers."""
 
 
-async def serve(
+@attrs.frozen
+class Ground:
+    """What a listener stands on: sockets, or a simulation of them.
+
+    Attributes:
+        listen: Listens at an address; yields the listener, and the address that was bound.
+        dated: Whether answers carry a ``Date``: no simulation can foresee it.
+    """
+
+    listen: Callable[
+        [Address], AbstractAsyncContextManager[tuple[trio.abc.Listener[trio.SocketStream], Address]]
+    ] = open_listener
+    dated: bool = True
+
+
+async def serve(  # noqa: PLR0913  each is one decision of whoever serves
     app: ASGIFramework,
     address: Address,
     *,
@@ -47,6 +62,7 @@ async def serve(
     shutdown: Callable[[], Awaitable[None]],
     tls: ssl.SSLContext | None = None,
     uids: frozenset[int] | None = None,
+    ground: Ground = Ground(),
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve ``app`` until ``stop`` is set, then shut down in two phases.
@@ -68,6 +84,7 @@ async def serve(
         shutdown: See above.
         tls: Encrypts the connections, of TCP only.
         uids: Who is served on a unix socket; its owner and root if None.
+        ground: Where connections come from.
         task_status: Gets the address.
 
     Raises:
@@ -75,6 +92,7 @@ async def serve(
         ConfigError: listening there is not possible or not safe.
     """
     wrapped, config = ASGIWrapper(app), _config(settings)
+    config.include_date_header = ground.dated
     address = attrs.evolve(address, tls=tls is not None)
     served = owners() if uids is None else uids
     # At DEBUG it writes down each header that it decodes, the token too (A2).
@@ -100,7 +118,7 @@ async def serve(
                 count -= 1
 
         try:
-            async with open_listener(address) as (listener, bound), trio.open_nursery() as nursery:
+            async with ground.listen(address) as (listener, bound), trio.open_nursery() as nursery:
                 accept = partial(trio.serve_listeners, handler_nursery=connections)
                 nursery.start_soon(accept, converse, [listener])
                 task_status.started(bound)
