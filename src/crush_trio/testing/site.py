@@ -85,25 +85,28 @@ class Site:
         host: WorkspaceHost,
         settings: Settings,
         *,
-        task_status: trio.TaskStatus[Address],
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve a host until the stop; for :func:`open_site`."""
-        options = ServeOptions(self.address, settings=settings, env={TOKEN_VARIABLE: TOKEN})
+        """Serve a host until the stop; with ``nursery.start``, returns once it listens."""
 
         async def shutdown() -> None:
             host.begin_closing()
             await host.wait_closed()
 
+        options = ServeOptions(self.address, settings=settings, env={TOKEN_VARIABLE: TOKEN})
+        serving = partial(
+            serve,
+            choose_doors(options).guard(make_app(host, settings)),
+            self.address,
+            settings=settings,
+            stop=self._stopping,
+            shutdown=shutdown,
+            ground=Ground(self._listen, dated=False),
+        )
         try:
-            await serve(
-                choose_doors(options).guard(make_app(host, settings)),
-                self.address,
-                settings=settings,
-                stop=self._stopping,
-                shutdown=shutdown,
-                ground=Ground(self._listen, dated=False),
-                task_status=task_status,
-            )
+            async with trio.open_nursery() as nursery:
+                await nursery.start(serving)
+                task_status.started()
         finally:
             self.stopped.set()
 
