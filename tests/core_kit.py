@@ -46,7 +46,7 @@ from crush_trio.runs import Ending, Lane, Results, Run, Turn
 from crush_trio.settings import Settings
 from crush_trio.store import Job, Store
 from crush_trio.store.database import WriteConnection, connect_writer
-from crush_trio.store.opening import _prepare
+from crush_trio.store.opening import prepare
 from crush_trio.store.reads import InlineReads
 from crush_trio.store.writer import open_task_writer
 from crush_trio.tools.base import Surroundings, Tool, ToolAnswer, ToolContext
@@ -119,7 +119,7 @@ async def open_faulty_store(
     plain = connect_writer(name)
     writing = _FaultyConnection(plain.connection, str(name), disk=disk or Disk())
     with closing(writing.connection):
-        _prepare(writing, int(now()), lambda: False)
+        prepare(writing, int(now()), lambda: False)
         async with open_task_writer(writing, publish, now) as writer:
             writer._send = writing.disk.between(writer._send)
             yield Store(writer, InlineReads(writing.connection))

@@ -35,7 +35,7 @@ from crush_trio.server.guard import GuardedTCPServer, ServerContext
 from crush_trio.settings import Settings
 from crush_trio.store import Store, open_store
 from crush_trio.store.database import WriteConnection, connect_writer
-from crush_trio.store.opening import _make_directory, _prepare
+from crush_trio.store.opening import _make_directory, prepare
 from crush_trio.store.reads import InlineReads
 from crush_trio.store.writer import open_task_writer
 from crush_trio.wire.events import Event
@@ -71,7 +71,7 @@ async def open_inline_store(
     _make_directory(directory)
     writing = connect_writer(directory / "crush.db")
     with closing(writing.connection):
-        _prepare(writing, int(virtual_now()), lambda: False)
+        prepare(writing, int(virtual_now()), lambda: False)
         opened(writing)
         async with open_task_writer(writing, publish, virtual_now) as writer:
             yield Store(writer, InlineReads(writing.connection))

@@ -78,7 +78,7 @@ async def open_memory_store(
     """Open a store without files or threads: the twin of :func:`open_store` in virtual time."""
     writing = connect_writer(":memory:")
     with closing(writing.connection):
-        _prepare(writing, int(clock()), lambda: False)
+        prepare(writing, int(clock()), lambda: False)
         async with open_task_writer(writing, publish, clock) as writer:
             yield Store(writer, InlineReads(writing.connection))
 
@@ -102,7 +102,7 @@ def _open_files(directory: Path, version: str, now: int) -> _Opened:
         try:
             writing = connect_writer(path)
             resources.enter_context(closing(writing.connection))
-            _prepare(writing, now, _never)
+            prepare(writing, now, _never)
             readers = [
                 resources.enter_context(closing(connect_reader(path))) for _ in range(READERS)
             ]
@@ -138,7 +138,7 @@ def _unusable(directory: Path, error: OSError) -> DataDirectoryError | StoreErro
     return StoreError(text) if error.errno in OUR_DOING else DataDirectoryError(text)
 
 
-def _prepare(writing: WriteConnection, now: int, give_up: Callable[[], bool]) -> None:
+def prepare(writing: WriteConnection, now: int, give_up: Callable[[], bool]) -> None:
     """Bring the schema up to date and settle what a crash left, in one transaction."""
     writing.now = now
     writing.begin(give_up)

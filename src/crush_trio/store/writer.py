@@ -72,6 +72,16 @@ class Writer:
         self._send(job)
         return job
 
+    def interpose(
+        self, send: Callable[[Job[Any] | None], None]
+    ) -> Callable[[Job[Any] | None], None]:
+        """Let every job go through ``send`` first; return what it must pass them on to.
+
+        For a disk that is slow on purpose.
+        """
+        original, self._send = self._send, send
+        return original
+
     def close(self) -> None:
         """Accept nothing more; what was posted is still written. Not a checkpoint."""
         self.closed = True

@@ -6,7 +6,20 @@ the program without its HTTP in it. Nothing of the program imports this package.
 
 from __future__ import annotations
 
+from crush_trio.testing.core import Core, open_core
 from crush_trio.testing.doors import OutsideWorldError
+from crush_trio.testing.model import plain_answer, scripted_model
+from crush_trio.testing.place import Place, open_place
 from crush_trio.testing.running import run, virtual_now
 
-__all__ = ["OutsideWorldError", "run", "virtual_now"]
+__all__ = [
+    "Core",
+    "OutsideWorldError",
+    "Place",
+    "open_core",
+    "open_place",
+    "plain_answer",
+    "run",
+    "scripted_model",
+    "virtual_now",
+]

@@ -1,0 +1,204 @@
+"""One life of a simulated server: from its start to its stop, or to its death."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from crush_trio.config import Endpoint
+from crush_trio.errors import CrushTrioError, error_text
+from crush_trio.hub import Wish
+from crush_trio.ids import ClientID, SessionID
+from crush_trio.providers.base import Provider
+from crush_trio.runs import Ending, Receipt, Run
+from crush_trio.testing.clients import LOST, Call, Client, Reply, Stream, Work, as_reply
+from crush_trio.testing.running import virtual_now
+from crush_trio.wire.permissions import GrantAction
+from crush_trio.workspaces import Equipment, Workspace, WorkspaceHost, open_workspace_host
+
+if TYPE_CHECKING:
+    from crush_trio.testing.core import Core
+
+
+@attrs.define(eq=False)
+class Life:
+    """A running server. What clients do in it and what strikes it are the same methods.
+
+    Attributes:
+        host: Its workspaces.
+        dead: The process has been killed: nothing it still does is seen by anybody.
+        stopping: Set when it was told to stop.
+        ended: Set when nothing of it is left.
+        runs: Every run that was accepted, in order.
+        must_be_cancelled: Runs that a cancel has covered (R5).
+        may_be_cancelled: Runs that a deletion or the end of a workspace reaches (R3).
+    """
+
+    core: Core
+    host: WorkspaceHost = attrs.field(init=False)
+    handlers: trio.Nursery = attrs.field(init=False)
+    dead: bool = False
+    stopping: trio.Event = attrs.field(factory=trio.Event)
+    ended: trio.Event = attrs.field(factory=trio.Event)
+    runs: list[Run] = attrs.field(factory=list[Run])
+    must_be_cancelled: set[Run] = attrs.field(factory=set[Run])
+    may_be_cancelled: set[Run] = attrs.field(factory=set[Run])
+    decided: list[str] = attrs.field(factory=list[str])
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    # --- its lifetime --------------------------------------------------------------------
+
+    async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Be the server until it is told to stop, or killed."""
+        core = self.core
+        equipment = Equipment(
+            self._open_provider,
+            None,
+            core.settings,
+            virtual_now,
+            core.shell,
+            core.place.read_config,
+            core.tools,
+        )
+        try:
+            with self._scope:
+                async with open_workspace_host(
+                    equipment, core.disks.open_store, core.place.env
+                ) as self.host:
+                    async with trio.open_nursery() as self.handlers:
+                        task_status.started()
+                        await self.stopping.wait()
+                        await self.host.wait_closed()
+                        now = trio.current_time()
+                        self.handlers.cancel_scope.deadline = now + core.settings.drain_timeout
+        finally:
+            self.ended.set()
+            core.pulse()
+
+    @asynccontextmanager
+    async def _open_provider(self, _: Endpoint) -> AsyncGenerator[Provider]:
+        yield self.core.model
+
+    def stop(self) -> None:
+        """Begin to stop, as a signal does. Not a checkpoint."""
+        if not self.dead and not self.stopping.is_set():
+            for run in self.runs:
+                self._expect(run, must=False)
+            self.host.begin_closing()
+            self.stopping.set()
+
+    def kill(self) -> None:
+        """Die: what is committed stays, everything else is gone. Not a checkpoint."""
+        if not self.dead and not self.ended.is_set():
+            self.dead = True
+            for disk in self.core.disks.all():
+                disk.crash()
+            self._scope.cancel("killed")
+
+    # --- requests ----------------------------------------------------------------------------
+
+    def start(self, call: Call, work: Work) -> None:
+        """Take a request. Not a checkpoint."""
+        self.handlers.start_soon(self._handle, call, work, name=call.what)
+
+    async def _handle(self, call: Call, work: Work) -> None:
+        reply = LOST
+        try:
+            with call.scope:
+                try:
+                    await trio.lowlevel.checkpoint()  # a request is read before anything happens
+                    reply = as_reply(await work(self))
+                except CrushTrioError as error:
+                    reply = Reply(error.status, error=error_text(error))
+                except Exception as error:  # noqa: BLE001 -- as the server's boundary does
+                    reply = Reply(500, error=error_text(error))
+                    self.core.complain(f"{call.what}: {error!r}")
+        finally:
+            if not self.dead:
+                call.end(reply)
+            self.core.pulse()
+
+    async def listen(self, stream: Stream, wish: Wish | None) -> None:
+        """Serve an event stream to its end."""
+        workspace = await self.host.find(stream.client.workspace_id)
+        with workspace.attach(ClientID(stream.client.name), wish) as subscription:
+            stream.settled_before = frozenset(run.id for run in self.runs if run.settled)
+            stream.attached = True
+            self.core.pulse()
+            try:
+                while True:
+                    events = await subscription.receive()
+                    if stream.paused:
+                        await stream.resumed.wait()
+                    if not self.dead:
+                        stream.events.extend(events)
+                    self.core.pulse()
+            except trio.EndOfChannel:
+                stream.ended = not self.dead
+
+    # --- what happens to runs -------------------------------------------------------------------
+
+    def note(self, accepted: Run | Ending) -> None:
+        """Remember a run that was accepted. Not a checkpoint."""
+        if isinstance(accepted, Run) and accepted not in self.runs:
+            self.runs.append(accepted)
+        self.core.pulse()
+
+    def unsettled(self) -> list[Run]:
+        """Return the runs that have not settled."""
+        return [run for run in self.runs if not run.settled]
+
+    def expect_cancelled(self, workspace: Workspace, session: str, *, must: bool) -> None:
+        """Note that an end reaches what a session has not concluded. Not a checkpoint."""
+        for run in self.runs:
+            owner = run.owner
+            assert isinstance(owner, Workspace)
+            if run.session_id == session and owner.data is workspace.data:
+                self._expect(run, must=must)
+
+    def _expect(self, run: Run, *, must: bool) -> None:
+        if not run.concluded:
+            (self.must_be_cancelled if must else self.may_be_cancelled).add(run)
+
+    def cancel(self, workspace: Workspace, session: str) -> Receipt:
+        """Cancel a session. Not a checkpoint."""
+        self.expect_cancelled(workspace, session, must=True)
+        return workspace.cancel(SessionID(session))
+
+    def clear(self, workspace: Workspace, session: str) -> Receipt:
+        """Clear a session's queue. Not a checkpoint."""
+        receipt = workspace.clear(SessionID(session))
+        self.must_be_cancelled.update(receipt.runs)
+        return receipt
+
+    def release(self, client: Client) -> None:
+        """Let a client go from its workspace. Not a checkpoint."""
+        self._expect_goodbye(client)
+        self.host.release(client.workspace_id, ClientID(client.name))
+
+    def retire(self, client: Client) -> None:
+        """Let a client go from everywhere. Not a checkpoint."""
+        self._expect_goodbye(client)
+        self.host.retire(ClientID(client.name))
+
+    def _expect_goodbye(self, client: Client) -> None:
+        for run in self.runs:
+            owner = run.owner
+            assert isinstance(owner, Workspace)
+            if owner.id == client.workspace_id:
+                self._expect(run, must=False)
+
+    def answer(self, workspace: Workspace, action: GrantAction, request_id: str = "") -> bool:
+        """Answer a permission request, by default the open one. Not a checkpoint."""
+        opened = workspace.permissions.open_requests()
+        wanted = request_id or (opened[0].id if opened else "")
+        decided = workspace.permissions.answer(wanted, action)
+        if decided:
+            if wanted in self.decided:
+                self.core.complain(f"request {wanted} was decided twice")
+            self.decided.append(wanted)
+        return decided

@@ -1,0 +1,115 @@
+"""The model of a simulated world, as one can watch it: where each run's turn stands with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import attrs
+
+from crush_trio.errors import ProviderError
+from crush_trio.providers.base import Delta, ModelRequest, Provider, ToolCallEnd
+from crush_trio.providers.scripted import Answer, ScriptedModel
+
+Standing = Literal["accepted", "streaming", "tool", "retry", "concluding"]
+"""What a turn is at: before its model, being answered, in its tools, waiting to try again, done."""
+
+
+def said_last(request: ModelRequest) -> str:
+    """Return the text of the last message that a user wrote."""
+    users = (message for message in reversed(request.messages) if message.role == "user")
+    return next((message.text for message in users), "")
+
+
+class Answers:
+    """What a model answers, by the prompt that it was sent last.
+
+    Args:
+        by_prompt: The answers to the requests of one prompt, in order. What is not in it, and what
+            comes after it, is answered with :func:`plain_answer`.
+    """
+
+    def __init__(self, by_prompt: Mapping[str, Sequence[Answer]]) -> None:
+        self._by_prompt = by_prompt
+        self._asked: Counter[tuple[str, str]] = Counter()
+
+    def __call__(self, request: ModelRequest) -> Answer:
+        """Return the next answer to a prompt."""
+        prompt = said_last(request)
+        key = (request.session_key, prompt)
+        number = self._asked[key]
+        self._asked[key] += 1
+        script = self._by_prompt.get(prompt, ())
+        return script[number] if number < len(script) else plain_answer(prompt)
+
+
+def plain_answer(prompt: str) -> str:
+    """Return what a prompt is answered that no script knows."""
+    return f"answer to {prompt}"
+
+
+def scripted_model(
+    by_prompt: Mapping[str, Sequence[Answer]], title: Answer = "A title"
+) -> ScriptedModel:
+    """Return a model that answers by prompt, and refuses ill-formed conversations."""
+    return ScriptedModel(respond=Answers(by_prompt), title=title)
+
+
+@attrs.define(eq=False)
+class WatchedModel:
+    """A provider that notes where each session's turn stands.
+
+    Attributes:
+        model: What answers.
+        standing: By session.
+        open_streams: How many answers are being read, titles included.
+    """
+
+    model: Provider
+    changed: Callable[[], None] = lambda: None
+    standing: dict[str, Standing] = attrs.field(factory=dict[str, Standing])
+    open_streams: int = 0
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Delta]]:
+        """Open one streaming request; see the protocol."""
+        session = request.session_key if request.tools else ""  # a title has no tools
+        reading: _Reading | None = None
+        self.open_streams += 1
+        self._stand(session, "streaming")
+        try:
+            async with self.model.stream(request) as deltas:
+                reading = _Reading(deltas)
+                yield reading
+        except ProviderError:
+            self._stand(session, "retry")
+            raise
+        except BaseException:
+            self._stand(session, "concluding")
+            raise
+        else:
+            self._stand(session, "tool" if reading and reading.calls else "concluding")
+        finally:
+            self.open_streams -= 1
+            self.changed()
+
+    def _stand(self, session: str, standing: Standing) -> None:
+        self.standing[session] = standing
+
+
+class _Reading:
+    """One answer being read, and whether it holds calls."""
+
+    def __init__(self, deltas: AsyncIterator[Delta]) -> None:
+        self._deltas = deltas
+        self.calls = 0
+
+    def __aiter__(self) -> _Reading:
+        return self
+
+    async def __anext__(self) -> Delta:
+        delta = await anext(self._deltas)
+        self.calls += isinstance(delta, ToolCallEnd)
+        return delta
