@@ -19,7 +19,7 @@ from hypercorn.config import Config
 
 CHUNK = b"x" * 2**16
 
-counts = {"quick": 0, "flood": 0}
+counts = {"quick": 0, "flood": 0, "read": 0, "events": 0}
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -43,6 +43,18 @@ async def answer(path: str, receive: Any, send: Any) -> None:
     elif name == "cut":
         await body(b"begun", more=True)
         raise RuntimeError("in the middle")
+    elif name == "read":
+        while (message := await receive())["type"] == "http.request":
+            counts[name] += len(message["body"])
+            if not message["more_body"]:
+                break
+    elif name == "events":
+        counts[name] += 1
+        await body(b"first\n\n", more=True)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        counts[name] -= 1
+        return
     while name == "flood":
         counts[name] += len(CHUNK)
         await body(CHUNK, more=True)
