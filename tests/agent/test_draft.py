@@ -14,7 +14,7 @@ from core_kit import Disk, now, open_faulty_store, rows
 from crush_trio.agent.draft import Draft
 from crush_trio.errors import StoreError
 from crush_trio.ids import MessageID, SessionID
-from crush_trio.messages import FinishPart, Message, ReasoningPart, ToolCall
+from crush_trio.messages import FinishPart, Message, Reasoning, ReasoningPart, ToolCall
 from crush_trio.settings import Settings
 from crush_trio.store import Store
 from crush_trio.wire.events import Event
@@ -193,6 +193,32 @@ async def test_calls_and_the_end_of_the_reasoning_go_out_in_the_same_step(
             "Finish",
         ]
         assert last.text == "Text more"
+
+
+async def test_a_later_signature_replaces_the_earlier_one(autojump_clock: MockClock) -> None:
+    """Reasoning may go on behind an answer's text; the last signature stands for all of it."""
+    async with open_desk() as desk:
+        draft = desk.draft
+        draft.add_reasoning("Hm.")
+        draft.end_reasoning("one")
+        draft.add_text("Text")
+        draft.add_reasoning(" Well.")
+        draft.end_reasoning("both")
+        draft.end_reasoning()
+        await draft.finish("end_turn").wait()
+        thought = (await desk.stored()).parts[0].data
+        assert isinstance(thought, Reasoning)
+        assert (thought.thinking, thought.signature) == ("Hm. Well.", "both")
+
+
+async def test_a_signature_without_text_is_kept(autojump_clock: MockClock) -> None:
+    """A vendor may show nothing of what was thought, and want the signature back all the same."""
+    async with open_desk() as desk:
+        desk.draft.end_reasoning("sig")
+        await desk.draft.finish("end_turn").wait()
+        thought = (await desk.stored()).parts[0].data
+        assert isinstance(thought, Reasoning)
+        assert (thought.thinking, thought.signature) == ("", "sig")
 
 
 async def test_a_newline_at_the_very_beginning_is_dropped(autojump_clock: MockClock) -> None:

@@ -47,11 +47,15 @@ def user(text: str, *parts: Part) -> Message:
 
 
 def said(
-    text: str = "", *calls: str, thought: str = "", reason: FinishReason = "end_turn"
+    text: str = "",
+    *calls: str,
+    thought: str = "",
+    signature: str = "",
+    reason: FinishReason = "end_turn",
 ) -> Message:
     parts: list[Part] = []
     if thought:
-        parts.append(ReasoningPart(Reasoning(thought, finished_at=1)))
+        parts.append(ReasoningPart(Reasoning(thought, signature, finished_at=1)))
     if text:
         parts.append(TextPart(Text(text)))
     parts += [ToolCallPart(ToolCall(call, "look", "{}", finished=True)) for call in calls]
@@ -123,6 +127,12 @@ def test_reasoning_goes_with_what_was_said() -> None:
     """For models that want it back."""
     (_, answer) = model_messages([user("go"), said("Yes.", thought="Hm.")], {})
     assert (answer.text, answer.reasoning) == ("Yes.", "Hm.")
+
+
+def test_a_signature_goes_with_its_reasoning() -> None:
+    """Without it a vendor that signs refuses the reasoning (agent contract 1.6)."""
+    (answer,) = model_messages([said("Yes.", thought="Hm.", signature="sig")], {})
+    assert (answer.reasoning, answer.reasoning_signature) == ("Hm.", "sig")
 
 
 # --- the user's side -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import attrs
@@ -21,6 +21,7 @@ from core_kit import (
     told,
     tool,
 )
+from crush_trio.agent.repair import BROKEN_ARGUMENTS
 from crush_trio.agent.turn import CANCELLED_RESULT, FAILED_RESULT
 from crush_trio.errors import ConfigError, ProviderError
 from crush_trio.ids import SessionID
@@ -603,6 +604,38 @@ async def test_a_provider_that_raises_anything_fails_only_its_run(
             model.broken = False
             run = await study.play("go on")
             assert run.outcome == "completed"
+
+
+async def test_a_call_that_was_cut_off_is_not_carried_out(autojump_clock: MockClock) -> None:
+    """Its arguments could be repaired, and would then do half of what the model meant."""
+
+    @attrs.define(eq=False)
+    class Short:
+        good: ScriptedModel
+        asked: int = 0
+
+        @asynccontextmanager
+        async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Delta]]:
+            self.asked += 1
+            if self.asked == 1:
+                async with aclosing(_cut_off()) as deltas:
+                    yield deltas
+            else:
+                async with self.good.stream(request) as deltas:
+                    yield deltas
+
+    async def _cut_off() -> AsyncGenerator[Delta]:
+        yield ToolCallStart("c", "look")
+        yield ToolCallEnd("c", "look", '{"path": "/etc/pass')
+        yield StreamEnd("max_tokens")
+
+    with trio.fail_after(LIMIT):
+        model = Short(ScriptedModel("well"))
+        async with open_study(model=model, tools=[tool("look", "seen")]) as study:
+            assert (await study.play()).outcome == "completed"
+            check_history(await study.messages())
+            results = [r for m in await study.messages() for r in m.tool_results]
+            assert [(r.content, r.is_error) for r in results] == [(BROKEN_ARGUMENTS, True)]
 
 
 # --- history -----------------------------------------------------------------------------------------------

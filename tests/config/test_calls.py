@@ -72,6 +72,7 @@ def test_the_selection_goes_before_the_models_own_values() -> None:
 @pytest.mark.parametrize(
     ("type_", "effort", "body"),
     [
+        ("anthropic", "high", {}),
         ("openai", "high", {}),
         ("openai-compat", "high", {}),
         ("openrouter", None, {"reasoning": {"enabled": True, "effort": "high"}}),
@@ -133,6 +134,25 @@ def test_some_compatible_providers_need_their_own_body(
 ) -> None:
     """Second table of the contract."""
     got = options(provider_id=provider_id, model=model, think=think)
+    assert (got.reasoning_effort, got.extra_body) == (effort, body)
+
+
+@pytest.mark.parametrize(
+    ("provider_id", "model", "think", "effort", "body"),
+    [
+        ("anthropic", PLAIN, False, None, {}),
+        ("anthropic", PLAIN, True, None, {"thinking": {"budget_tokens": 2000}}),
+        ("anthropic", THINKER, True, "low", {}),
+        ("alibaba-us", THINKER, False, None, {"reasoning_effort": "low"}),
+        ("alibaba-us", PLAIN, True, None, ENABLED),
+        ("alibaba-singapore", PLAIN, False, None, DISABLED),
+    ],
+)
+def test_anthropic_models_think_by_effort_or_by_budget(
+    provider_id: str, model: Model, think: bool, effort: str | None, body: dict[str, Any]
+) -> None:
+    """An effort goes before the switch; two providers of the type have their own way."""
+    got = options("anthropic", provider_id=provider_id, model=model, think=think)
     assert (got.reasoning_effort, got.extra_body) == (effort, body)
 
 

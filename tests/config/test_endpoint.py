@@ -49,7 +49,7 @@ def test_a_key_is_not_needed(type_: str) -> None:
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"type": "anthropic"}, "provider 'p': type 'anthropic' is not supported yet"),
+        ({"type": "google"}, "provider 'p': type 'google' is not supported yet"),
         ({"base_url": "$NONE"}, "provider 'p': base_url '$NONE' expands to nothing"),
         ({"base_url": "$(url)"}, "provider 'p': base_url: cannot expand '$(url)': a command"),
         ({"api_key": "${K:?no key}"}, "provider 'p': api_key: cannot expand '${K:?no key}'"),
@@ -66,6 +66,14 @@ def test_what_cannot_be_used_is_an_error_that_names_the_provider_and_the_key(
 
 
 @pytest.mark.promise("A2")
+@pytest.mark.parametrize(("value", "cached"), [("1", False), ("true", False), ("no", True)])
+def test_prompt_caching_can_be_switched_off(value: str, cached: bool) -> None:
+    """By Crush's variable, where Go reads it as true (agent contract 1.11)."""
+    env = {"CRUSH_DISABLE_ANTHROPIC_CACHE": value}
+    assert expand_endpoint(entry(type="anthropic"), env).cache_markers is cached
+    assert expand_endpoint(entry(type="anthropic"), {}).cache_markers
+
+
 def test_no_repr_shows_a_secret() -> None:
     """Neither the endpoint nor the configuration that it comes from shows a key when printed."""
     provider = entry(

@@ -413,12 +413,12 @@ def test_names_and_types_are_filled_in_and_ids_are_the_keys(world: World) -> Non
 
 def test_a_type_that_cannot_be_used_yet_is_told_and_explained(world: World) -> None:
     """It counts as configured, but there is no agent, and the error says why."""
-    world.write({"providers": {"claude": LOCAL | {"type": "anthropic"}}})
+    world.write({"providers": {"claude": LOCAL | {"type": "google"}}})
     configuration = world.load()
     assert configuration.is_configured
     assert told(configuration)["models"]["large"] == {"model": "m", "provider": "claude"}
     assert configuration.problem is not None
-    assert "type 'anthropic' is not supported yet" in configuration.problem
+    assert "type 'google' is not supported yet" in configuration.problem
     with pytest.raises(ConfigError, match="not supported yet"):
         configuration.endpoint("claude")
 

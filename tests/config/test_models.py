@@ -20,7 +20,7 @@ PROVIDERS = {
         provider("beta", "b1", "shared", "vendor/b3"),
         provider("alpha", "a1", "a2", "shared"),
         provider("vendor", "b3"),
-        provider("aaa", "claude", type="anthropic"),
+        provider("aaa", "claude", type="google"),
     )
 }
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
@@ -21,91 +18,23 @@ from crush_trio.providers.base import (
     Delta,
     ModelMessage,
     ModelRequest,
-    Provider,
     StreamEnd,
     TextDelta,
 )
 from crush_trio.providers.openai import open_openai_provider
+from wire_kit import ASK, HEAD, Answer, cut, heard, open_wire, response
 
-ASK = ModelRequest("m", [ModelMessage("user", "hi")])
 KEY = "sk-very-secret-1"
 
 TEXT = b'data: {"choices": [{"delta": {"content": "hello"}}]}\n\n'
 STOP = b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
 DONE = b"data: [DONE]\n\n"
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
 WHOLE = [TextDelta("hello"), StreamEnd("end_turn")]
-
-Answer = Callable[[trio.SocketStream], Awaitable[None]]
-
-
-def response(body: bytes, status: str = "200 OK", kind: str = "text/event-stream") -> bytes:
-    head = f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-class WireServer:
-    """Answers each request with the next of some given bytes, or lets a function do it."""
-
-    def __init__(self, *answers: bytes | Answer) -> None:
-        self.answers = list(answers)
-        self.requests: list[tuple[str, bytes]] = []
-        self.connections = 0
-        self.ended = trio.Event()
-        self.base_url = ""
-
-    async def serve(self, stream: trio.SocketStream) -> None:
-        self.connections += 1
-        data = b""
-        try:
-            async for more in stream:
-                data += more
-                head, gap, body = data.partition(b"\r\n\r\n")
-                size = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
-                if gap and size and len(body) >= int(size[1]):
-                    self.requests.append((head.decode().lower(), body))
-                    await self.answer(stream)
-                    data = b""
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        finally:
-            self.ended.set()
-
-    async def answer(self, stream: trio.SocketStream) -> None:
-        answer = self.answers.pop(0)
-        if isinstance(answer, bytes):
-            await stream.send_all(answer)
-        else:
-            await answer(stream)
-
-
-@asynccontextmanager
-async def open_wire(*answers: bytes | Answer) -> AsyncGenerator[WireServer]:
-    server = WireServer(*answers)
-    with trio.fail_after(5):
-        async with trio.open_nursery() as nursery:
-            listeners: list[trio.SocketListener] = await nursery.start(
-                partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1")
-            )
-            server.base_url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1"
-            try:
-                yield server
-            finally:
-                nursery.cancel_scope.cancel()
-
-
-async def heard(provider: Provider, request: ModelRequest = ASK) -> list[Delta]:
-    async with provider.stream(request) as deltas:
-        return [delta async for delta in deltas]
 
 
 async def heard_at(base_url: str, api_key: str = KEY) -> list[Delta]:
     async with open_openai_provider(name="p", base_url=base_url, api_key=api_key) as provider:
         return await heard(provider)
-
-
-async def cut(stream: trio.SocketStream) -> None:
-    await stream.aclose()
 
 
 async def test_a_request_is_what_was_configured() -> None:

@@ -172,9 +172,15 @@ class Draft:
         self._mark_dirty()
 
     def end_reasoning(self, signature: str = "") -> None:
-        """Close the reasoning, if there is any that is open; stored and published at once."""
-        if "reasoning" in self._order and not self._finished_at:
-            self._signature = signature
+        """Close the reasoning, if there is any that is open; stored and published at once.
+
+        A signature is always kept: reasoning may go on after it was closed, or have no text.
+        """
+        if signature and "reasoning" not in self._order:
+            self._started_at = int(self._now())
+            self._open("reasoning")
+        if "reasoning" in self._order and (signature or not self._finished_at):
+            self._signature = signature or self._signature
             self._finished_at = int(self._now())
             self._post()
 

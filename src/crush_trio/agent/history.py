@@ -15,6 +15,7 @@ from crush_trio.messages import (
     Binary,
     BinaryPart,
     Message,
+    Reasoning,
     ReasoningPart,
     ShellCommandPart,
     TextPart,
@@ -154,12 +155,18 @@ def _files(message: Message) -> Iterator[FileContent]:
 
 
 def _assistant(message: Message) -> ModelMessage:
-    reasoning = next(
-        (part.data.thinking for part in message.parts if isinstance(part, ReasoningPart)), ""
+    thought = next(
+        (part.data for part in message.parts if isinstance(part, ReasoningPart)), Reasoning()
     )
     text = next((part.data.text for part in message.parts if isinstance(part, TextPart)), "")
     calls = tuple(CalledTool(call.id, call.name, call.input or "{}") for call in message.tool_calls)
-    return ModelMessage("assistant", text=text.strip(), reasoning=reasoning, tool_calls=calls)
+    return ModelMessage(
+        "assistant",
+        text=text.strip(),
+        reasoning=thought.thinking,
+        reasoning_signature=thought.signature,
+        tool_calls=calls,
+    )
 
 
 def tool_messages(result: ToolResult, *, images: bool) -> Iterator[ModelMessage]:

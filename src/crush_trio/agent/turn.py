@@ -87,6 +87,7 @@ class AgentTurn:
     _usage: Usage = attrs.field(factory=Usage, init=False)
     _reason: FinishReason = attrs.field(default="unknown", init=False)
     _broken: set[str] = attrs.field(factory=set[str], init=False)
+    _repaired: set[str] = attrs.field(factory=set[str], init=False)
     _results: dict[str, ToolResult] = attrs.field(factory=dict[str, ToolResult], init=False)
     _jobs: list[Job[None]] = attrs.field(factory=list[Job[None]], init=False)
 
@@ -297,6 +298,7 @@ class AgentTurn:
     async def _stream_once(self, gear: Gear, draft: Draft, request: ModelRequest) -> StreamEnd:
         self._usage = Usage()
         self._broken.clear()
+        self._repaired.clear()
         async with gear.provider.stream(request) as deltas:
             async for delta in deltas:
                 match delta:
@@ -317,16 +319,25 @@ class AgentTurn:
                     case Usage():
                         self._usage = delta
                     case StreamEnd():
-                        draft.end_reasoning()
+                        self._end_stream(draft, delta)
                         return delta
         raise ProviderError(
             "the stream ended early", title="Stream transport error", retryable=True
         )
 
+    def _end_stream(self, draft: Draft, end: StreamEnd) -> None:
+        draft.end_reasoning()
+        if (
+            end.reason == "max_tokens"
+        ):  # the last call was cut off: mended, it would do half a thing
+            self._broken |= self._repaired
+
     def _take_call(self, draft: Draft, call_id: str, name: str, arguments: str) -> None:
         whole = mended(arguments)
         if whole is None:
             self._broken.add(call_id)
+        elif whole != encodable(arguments):
+            self._repaired.add(call_id)
         draft.end_call(call_id, name, "{}" if whole is None else whole)
 
     # --- tools --------------------------------------------------------------------------------

@@ -20,6 +20,9 @@ from crush_trio.wire.config import Model, ModelOptions, ProviderConfig
 
 V = TypeVar("V")
 
+THINKING_BUDGET = 2000
+"""Tokens that a model may think when it is to think and has no levels (agent contract 1.12)."""
+
 _EXACTO = frozenset(
     {
         "moonshotai/kimi-k2-0905",
@@ -113,12 +116,24 @@ def _added(
     match provider.type:
         case "openai":
             return effort, {}
+        case "anthropic":
+            return _thinking(provider.id, effort, think=think)
         case "openrouter" | "vercel":
             return "", {"reasoning": {"enabled": True, "effort": effort}} if effort else {}
         case "openai-compat":
             return _quirks(provider.id, model, effort, think=think)
         case _:
             return "", {}
+
+
+def _thinking(provider_id: str, effort: str, *, think: bool) -> tuple[str, dict[str, Any]]:
+    """Return the same for the type ``anthropic``."""
+    if provider_id in {"alibaba-singapore", "alibaba-us"}:
+        switch = {"type": "enabled" if think else "disabled"}
+        return "", {"reasoning_effort": effort} if effort else {"thinking": switch}
+    if effort or not think:
+        return effort, {}
+    return "", {"thinking": {"budget_tokens": THINKING_BUDGET}}
 
 
 def _quirks(

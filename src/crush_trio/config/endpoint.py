@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from crush_trio.config.environment import go_bool
 from crush_trio.config.expand import expand
 from crush_trio.errors import ConfigError
 from crush_trio.wire.config import ProviderConfig
 
 RUNNABLE = frozenset(
     {
+        "anthropic",
         "openai",
         "openai-compat",
         "openrouter",
@@ -29,6 +31,9 @@ RUNNABLE = frozenset(
     }
 )
 """Provider types whose models can be used now; others stay in the configuration."""
+
+NO_CACHE_VARIABLE = "CRUSH_DISABLE_ANTHROPIC_CACHE"
+"""Set to true, requests carry no prompt-cache markers (agent contract 1.11)."""
 
 
 def _location(url: str) -> str:
@@ -48,6 +53,7 @@ class Endpoint:
         extra_body: Merged into every request's body; what a call sets itself goes over it.
         system_prompt_prefix: An extra system message in front of all others, or empty.
         flat_rate: Whether use costs nothing.
+        cache_markers: Whether requests say what to cache, where the type has a form for it.
     """
 
     provider_id: str
@@ -58,6 +64,7 @@ class Endpoint:
     extra_body: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False)
     system_prompt_prefix: str = attrs.field(default="", repr=False)
     flat_rate: bool = False
+    cache_markers: bool = True
 
 
 def expand_endpoint(provider: ProviderConfig, env: Mapping[str, str]) -> Endpoint:
@@ -94,6 +101,7 @@ def expand_endpoint(provider: ProviderConfig, env: Mapping[str, str]) -> Endpoin
         extra_body=dict(provider.extra_body or {}),
         system_prompt_prefix=provider.system_prompt_prefix,
         flat_rate=provider.flat_rate,
+        cache_markers=not go_bool(env.get(NO_CACHE_VARIABLE, "")),
     )
 
 

@@ -52,6 +52,7 @@ class ModelMessage:
     ``assistant`` has text, reasoning and tool calls, ``tool`` has a call id and text.
 
     Attributes:
+        reasoning_signature: What the vendor gave with the reasoning, for sending it back.
         encoded: The bytes of this message in a provider's form, by that form's name. A message
             is encoded once, however many requests carry it (architecture: a turn costs what is
             new).
@@ -60,6 +61,7 @@ class ModelMessage:
     role: Literal["system", "user", "assistant", "tool"]
     text: str = ""
     reasoning: str = ""
+    reasoning_signature: str = ""
     files: tuple[FileContent, ...] = ()
     tool_calls: tuple[CalledTool, ...] = ()
     tool_call_id: str = ""
@@ -127,7 +129,7 @@ class ReasoningDelta:
 
 @attrs.frozen
 class ReasoningEnd:
-    """The reasoning is complete."""
+    """The reasoning is complete, or a block of it; the last signature is that of the whole."""
 
     signature: str = ""
 

@@ -47,7 +47,7 @@ class Endpoint:
         for key, value in sent.items():
             if not (value.isascii() and value.isprintable()):
                 # A transport would quote the value in its own error.
-                what = "api_key" if key == "authorization" else f"header {key!r}"
+                what = "api_key" if key in {"authorization", "x-api-key"} else f"header {key!r}"
                 raise ConfigError(
                     f"{what} of provider {name!r} holds characters that no header can"
                 )

@@ -1,63 +1,23 @@
 """Models behind an OpenAI-compatible endpoint, through the official SDK's client.
 
-The SDK keeps the request, the authentication and the error classes. Body and stream go past its
-typed layer (``chat``, ``chat_stream``), which costs 5 times as much for each token and blocks the
-loop for 300 ms with a long history. Retries are the agent's: they count in virtual time.
-
-Two rules keep this file honest:
-
-1. A key never leaves it but in a request header: every text that goes up is cleaned, and foreign
-   exceptions, which may quote a header, are not chained (A2).
-2. The connection is closed or given back when the stream's block is left, and nothing on that way
-   waits for the other side for longer than ``DRAIN_TIMEOUT`` (R11).
+``posting`` is how a request goes out and comes back, ``chat`` and ``chat_stream`` are its form.
 """
 
 from __future__ import annotations
 
-import ssl
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-import attrs
-import trio
-
-from crush_trio.errors import ProviderError
-from crush_trio.providers.base import Delta, ModelRequest, Provider
+from crush_trio.providers.base import Provider
 from crush_trio.providers.chat import encode_request
 from crush_trio.providers.chat_stream import ChatReader
 from crush_trio.providers.endpoint import Endpoint
-from crush_trio.providers.failures import message_of, status_error, transport_error
-from crush_trio.providers.trust import LateTrust
-
-if TYPE_CHECKING:
-    import httpx2
-    import openai
-
-CONNECT_TIMEOUT = 15.0
-"""Seconds to reach an endpoint; over a minute with the retries, which is long for a person."""
-
-SILENCE_TIMEOUT = 600.0
-"""Seconds without a byte, as in the SDK: a model may think for minutes before it says anything."""
-
-IDLE_CONNECTIONS = 100
-"""Connections kept for the next request, as in the SDK. There is no limit to those in use."""
-
-DRAIN_TIMEOUT = 0.05
-"""Seconds to wait for the end of a complete answer's body, so that its connection can be kept.
-Usually it has come with the answer, and a new TLS connection costs about as much."""
-
-CLOSE_TIMEOUT = 1.0
-"""Seconds to close idle connections in."""
-
-YIELD_EVERY = 16
-"""Deltas that are handed over between two full checkpoints, about a millisecond's work."""
+from crush_trio.providers.posting import SDK, Dialect, http_client, open_posting_provider
 
 
-@asynccontextmanager
-async def open_openai_provider(
+def open_openai_provider(
     *,
     name: str,
     base_url: str,
@@ -65,7 +25,7 @@ async def open_openai_provider(
     headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
     replay_reasoning: bool = True,
-) -> AsyncGenerator[Provider]:
+) -> AbstractAsyncContextManager[Provider]:
     """Open a provider; leaving the block closes its connections.
 
     Nothing is imported or connected before the first request.
@@ -81,201 +41,16 @@ async def open_openai_provider(
     Raises:
         ConfigError: address, key or headers cannot be used.
     """
-    endpoint = Endpoint.of(name, base_url, api_key, headers or {})
     encode = partial(
         encode_request, extra_body=dict(extra_body or {}), replay_reasoning=replay_reasoning
     )
-    provider = _OpenAIProvider(endpoint, encode)
-    try:
-        yield provider
-    finally:
-        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
-            await provider.aclose()
+    return open_posting_provider(
+        Endpoint.of(name, base_url, api_key, headers or {}),
+        Dialect("/chat/completions", encode, ChatReader, _import_sdk),
+    )
 
 
-@attrs.define(eq=False)
-class _SDK:
-    """The SDK, once it has been imported."""
-
-    client: openai.AsyncOpenAI
-    openai: Any
-    httpx: Any
-
-
-class _OpenAIProvider:
-    """One endpoint and its connections."""
-
-    def __init__(self, endpoint: Endpoint, encode: partial[bytes]) -> None:
-        self._endpoint = endpoint
-        self._encode = encode
-        self._sdk: _SDK | None = None
-        self._importing = trio.Lock()
-
-    def __repr__(self) -> str:
-        return f"<OpenAIProvider {self._endpoint.name} at {self._endpoint.shown_url}>"
-
-    @asynccontextmanager
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Delta]]:
-        """Open one streaming request; see the protocol."""
-        body = self._encode(request)
-        sdk = await self._open_sdk()
-        response = await self._post(sdk, body, request.session_key)
-        deltas = _Deltas(response, self._endpoint, sdk.httpx.RequestError)
-        try:
-            yield deltas
-        finally:
-            await deltas.aclose()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        if self._sdk is not None:
-            await self._sdk.client.close()
-
-    async def _open_sdk(self) -> _SDK:
-        async with self._importing:
-            if self._sdk is None:
-                # An import that nobody waits for any more does no harm.
-                self._sdk = await trio.to_thread.run_sync(
-                    _import_sdk, self._endpoint, abandon_on_cancel=True
-                )
-            return self._sdk
-
-    async def _post(self, sdk: _SDK, body: bytes, session_key: str) -> httpx2.Response:
-        headers: dict[str, Any] = dict(self._endpoint.headers)
-        # Said in every request, or the SDK takes one from its environment variables.
-        headers.setdefault("authorization", sdk.openai.Omit())
-        if session_key:
-            headers |= {"x-session-id": session_key, "x-session-affinity": session_key}
-        try:
-            return await sdk.client.post(
-                "/chat/completions",
-                cast_to=sdk.httpx.Response,
-                content=body,
-                options={"headers": headers},
-                stream=True,
-            )
-        except sdk.openai.APIStatusError as error:
-            failure = self._status_error(error)
-        except sdk.openai.APIConnectionError as error:
-            failure = self._connection_error(sdk, error.__cause__)
-        raise failure from None
-
-    def _status_error(self, error: openai.APIStatusError) -> ProviderError:
-        message = message_of(error.body) or f"{self._endpoint.shown_url} said no more"
-        return status_error(
-            error.status_code,
-            self._endpoint.clean(message),
-            error.response.headers,
-            now=time.time(),
-        )
-
-    def _connection_error(self, sdk: _SDK, cause: BaseException | None) -> ProviderError:
-        url = self._endpoint.shown_url
-        if isinstance(cause, sdk.httpx.ConnectTimeout):
-            text = f"cannot connect to {url}: no answer in {CONNECT_TIMEOUT:g} seconds"
-        elif isinstance(cause, sdk.httpx.TimeoutException):
-            text = f"no answer from {url} in {SILENCE_TIMEOUT:g} seconds"
-        elif isinstance(cause, sdk.httpx.ConnectError):
-            text = f"cannot connect to {url}: {_reason(cause)}"
-        else:
-            text = f"no answer from {url}: {_reason(cause)}"
-        return ProviderError(self._endpoint.clean(text), retryable=True)
-
-
-class _Deltas:
-    """The deltas of one response."""
-
-    def __init__(
-        self, response: httpx2.Response, endpoint: Endpoint, broken: type[Exception]
-    ) -> None:
-        self._response = response
-        self._chunks = response.aiter_bytes()
-        self._endpoint = endpoint
-        self._broken = broken
-        self._reader = ChatReader()
-        self._taken = 0
-
-    def __aiter__(self) -> _Deltas:
-        return self
-
-    async def __anext__(self) -> Delta:
-        self._taken += 1
-        if self._taken % YIELD_EVERY:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await trio.lowlevel.checkpoint()
-        while (delta := self._take()) is None:
-            if self._reader.finished:
-                raise StopAsyncIteration
-            await self._read()
-        return delta
-
-    async def aclose(self) -> None:
-        """Give the connection back if the answer is complete, close it otherwise."""
-        try:
-            if self._reader.finished:
-                with trio.move_on_after(DRAIN_TIMEOUT):
-                    await self._skip()
-        finally:
-            # Cancelled at its first wait: that unwinds the SDK's generators from the inside, and
-            # they close the connection. Closing them from the outside leaves some to the collector.
-            with trio.move_on_after(0, shield=True):
-                await self._skip()
-
-    def _take(self) -> Delta | None:
-        try:
-            return self._reader.take()
-        except ProviderError as error:
-            raise self._endpoint.cleaned(error) from None
-
-    async def _read(self) -> None:
-        try:
-            data = await anext(self._chunks, b"")
-        except self._broken as error:
-            url = self._endpoint.shown_url
-            self._reader.fail(transport_error(f"the connection to {url} broke: {_reason(error)}"))
-            return
-        if data:
-            self._reader.feed(data)
-        elif not self._reader.started and not self._is_event_stream():
-            self._reader.fail(self._not_a_stream())
-        else:
-            self._reader.end()
-
-    async def _skip(self) -> None:
-        try:
-            async for _ in self._chunks:
-                pass
-        except self._broken:
-            pass
-
-    def _is_event_stream(self) -> bool:
-        return "event-stream" in self._response.headers.get("content-type", "event-stream")
-
-    def _not_a_stream(self) -> ProviderError:
-        kind = self._response.headers.get("content-type", "")
-        url = self._endpoint.shown_url
-        return ProviderError(
-            f"{url} answered with {kind!r}, not with an event stream; check its address"
-        )
-
-
-def _reason(error: BaseException | None) -> str:
-    """Return the most telling text of an error and its causes."""
-    text = ""
-    while error is not None:
-        if isinstance(error, BaseExceptionGroup):
-            error = cast("BaseException", error.exceptions[0])
-        if isinstance(error, OSError) and error.strerror:
-            return error.strerror
-        text = text or str(error) or type(error).__name__
-        # httpcore hands the original on as an argument.
-        inner: object = error.args[0] if error.args else None
-        error = error.__cause__ or (inner if isinstance(inner, BaseException) else None)
-    return text
-
-
-def _import_sdk(endpoint: Endpoint) -> _SDK:
+def _import_sdk(endpoint: Endpoint) -> SDK:
     """Import the SDK and make its client: 0.7 s, so never on the event loop."""
     import httpx2  # noqa: PLC0415
     import openai  # noqa: PLC0415
@@ -285,16 +60,11 @@ def _import_sdk(endpoint: Endpoint) -> _SDK:
         admin_api_key="",
         base_url=endpoint.base_url,
         max_retries=0,
-        http_client=httpx2.AsyncClient(
-            timeout=httpx2.Timeout(SILENCE_TIMEOUT, connect=CONNECT_TIMEOUT),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=IDLE_CONNECTIONS),
-            follow_redirects=True,
-            # A proxy of the environment is not for this machine.
-            trust_env=not endpoint.is_local,
-            verify=True if endpoint.has_tls else LateTrust(ssl.PROTOCOL_TLS_CLIENT),
-        ),
+        http_client=http_client(endpoint),
         _enforce_credentials=False,
     )
     # Taken from the environment, and meant for OpenAI: not for whoever is at this address.
     client.organization = client.project = None
-    return _SDK(client, openai, httpx2)
+    # Said in every request, or the SDK takes it from its environment variables.
+    headers = {"authorization": openai.Omit(), **endpoint.headers}
+    return SDK(client, openai, httpx2, headers)

@@ -19,6 +19,7 @@ import trio
 from crush_trio.addresses import TOKEN_VARIABLE, Address
 from crush_trio.agent.agent import EmbeddedModel
 from crush_trio.config import Chosen, Endpoint
+from crush_trio.providers.anthropic import open_anthropic_provider
 from crush_trio.providers.base import Provider
 from crush_trio.providers.local import (
     LOCAL_CONTEXT_WINDOW,
@@ -48,7 +49,16 @@ logger = logging.getLogger(__name__)
 
 
 def open_provider(endpoint: Endpoint) -> AbstractAsyncContextManager[Provider]:
-    """Open the provider for a configured endpoint; all runnable types speak one protocol."""
+    """Open the provider for a configured endpoint; all types but Anthropic's speak one protocol."""
+    if endpoint.type == "anthropic":
+        return open_anthropic_provider(
+            name=endpoint.provider_id,
+            base_url=endpoint.base_url,
+            api_key=endpoint.api_key,
+            headers=endpoint.headers,
+            extra_body=endpoint.extra_body,
+            cache=endpoint.cache_markers,
+        )
     return open_openai_provider(
         name=endpoint.provider_id,
         base_url=endpoint.base_url,
