@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
@@ -32,6 +33,8 @@ from crush_trio.providers.base import (
 )
 from crush_trio.providers.failures import status_error, stream_error
 from crush_trio.providers.openai import open_openai_provider
+from crush_trio.providers.script import FAILURES
+from crush_trio.providers.script_file import read_script
 from crush_trio.providers.scripted import (
     Answer,
     Call,
@@ -45,6 +48,7 @@ from crush_trio.providers.scripted import (
     ScriptedModel,
     Think,
     WaitFor,
+    failing,
 )
 from crush_trio.server.model_script import open_model_server
 
@@ -212,6 +216,70 @@ async def test_a_failure_in_the_middle_comes_after_what_was_said(
     assert joined(said) == start
     assert (caught.value.title, caught.value.retryable) == (title, retryable)
     assert title != "Stream Error" or str(caught.value) == "overloaded"
+
+
+@pytest.mark.promise("R7")
+@pytest.mark.parametrize("kind", [*FAILURES, 418, 503])
+async def test_a_class_of_failure_is_the_same_error(open_provider: Open, kind: str | int) -> None:
+    """With its status, and with whether trying again helps; said where nothing else was."""
+    with trio.fail_after(5):
+        async with open_provider(ScriptedModel(failing(kind, "no"))) as provider:
+            with pytest.raises(ProviderError) as caught:
+                await heard(provider)
+    meant = failing(kind, "no").error
+    got = caught.value
+    assert (got.title, str(got), got.http_status) == (meant.title, "no", meant.http_status)
+    assert got.retryable == meant.retryable
+
+
+async def test_a_gate_holds_an_answer_until_it_is_opened(open_provider: Open) -> None:
+    """By its name; one that was opened before holds nothing."""
+    model = ScriptedModel([Say("a"), WaitFor("door"), Say("b")], [WaitFor("door"), Say("c")])
+    with trio.fail_after(5):
+        async with open_provider(model) as provider:
+            async with provider.stream(ASK) as deltas:
+                assert await anext(deltas) == TextDelta("a")
+                model.open_gate("door")
+                assert await anext(deltas) == TextDelta("b")
+            assert (await heard(provider))[0] == TextDelta("c")
+
+
+async def test_a_file_is_the_same_deltas(open_provider: Open, tmp_path: Path) -> None:
+    """Answer by answer, as they stand in it; then ``ok``."""
+    path = tmp_path / "script.toml"
+    path.write_text(
+        """
+        answers = [
+          [{ think = "hm" }, "I look.", { call = "ls", arguments = { path = "/" } }],
+          [{ pause = 0.01 }, { say = "Two files.", chunk = 4 }, { finish = "max_tokens" }],
+          [{ say = "Half" }, { fail = "overloaded", message = "busy" }],
+        ]
+        """
+    )
+    said: list[Delta] = []
+    with trio.fail_after(5):
+        async with open_provider(read_script(path).model()) as provider:
+            answers = [await heard(provider) for _ in range(2)]
+            with pytest.raises(ProviderError, match="busy") as caught:
+                await collect(provider, said)
+            answers.append(await heard(provider))
+    assert said == [TextDelta("Half")]
+    assert (caught.value.http_status, caught.value.title) == (None, "Stream Error")
+    assert caught.value.retryable
+    assert answers == [
+        [
+            ReasoningDelta("hm"),
+            ReasoningEnd(),
+            TextDelta("I look."),
+            ToolCallStart("call_1", "ls"),
+            ToolCallArgs("call_1", '{"path": "/"}'),
+            ToolCallEnd("call_1", "ls", '{"path": "/"}'),
+            USAGE,
+            StreamEnd("tool_use"),
+        ],
+        [TextDelta("Two files."), USAGE, StreamEnd("max_tokens")],
+        [TextDelta("ok"), USAGE, StreamEnd("end_turn")],
+    ]
 
 
 @pytest.mark.promise("R11")

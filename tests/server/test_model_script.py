@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import trio
 
-from crush_trio.providers.scripted import Hang, Say, ScriptedModel
+from crush_trio.providers.scripted import Hang, Say, ScriptedModel, WaitFor
 from crush_trio.server.model_script import open_model_server
 
 BODY: dict[str, Any] = {
@@ -63,6 +63,23 @@ async def test_another_path_is_not_found() -> None:
             reply = await client.get(f"{url}/nothing")
     assert reply.status_code == 404
     assert "GET /v1/nothing" in reply.json()["error"]["message"]
+
+
+async def test_a_gate_is_opened_over_http() -> None:
+    """By whoever drives the program that asks: a test in another process."""
+    model = ScriptedModel([WaitFor("door"), Say("a")])
+    with trio.fail_after(5):
+        async with open_model_server(model) as url, httpx2.AsyncClient() as client:
+            async with trio.open_nursery() as nursery:
+
+                async def ask() -> None:
+                    reply = await client.post(f"{url}/chat/completions", json=BODY)
+                    assert '"content":"a"' in reply.text
+
+                nursery.start_soon(ask)
+                await model.wait_request(1)
+                assert model.open_streams == 1
+                assert (await client.post(f"{url}/gates/door")).status_code == 200
 
 
 async def test_a_closed_endpoint_leaves_no_stream_open() -> None:

@@ -10,6 +10,7 @@ import click
 from crush_trio import __version__
 from crush_trio.cli.commands.cancel import cancel
 from crush_trio.cli.commands.doctor import doctor
+from crush_trio.cli.commands.model_script import model_script
 from crush_trio.cli.commands.models import models
 from crush_trio.cli.commands.run import run
 from crush_trio.cli.commands.serve import serve
@@ -24,7 +25,16 @@ def cli() -> None:
     """Coding-agent sessions that outlive their clients."""
 
 
-commands: tuple[click.Command, ...] = (serve, run, watch, sessions, cancel, models, doctor)
+commands: tuple[click.Command, ...] = (
+    serve,
+    run,
+    watch,
+    sessions,
+    cancel,
+    models,
+    model_script,
+    doctor,
+)
 for command in commands:
     cli.add_command(command)
 

@@ -30,6 +30,7 @@ from crush_trio.providers.base import (
     ToolCallStart,
     Usage,
 )
+from crush_trio.providers.failures import status_error, stream_error
 
 DEFAULT_USAGE = Usage(input=100, output=10)
 """What an answer reports if its script says nothing else."""
@@ -81,9 +82,9 @@ class Pause:
 
 @attrs.frozen
 class WaitFor:
-    """Wait until somebody sets the event."""
+    """Wait until somebody sets the event, or opens the model's gate of this name."""
 
-    event: trio.Event
+    event: trio.Event | str
 
 
 @attrs.frozen
@@ -95,7 +96,8 @@ class Hang:
 class Fail:
     """Fail with this error.
 
-    As the first operation it is the answer's HTTP status, else an error inside the stream.
+    As the first operation it is the answer's HTTP status, else an error inside the stream: over HTTP
+    its status is lost then, and in a file. :func:`failing` makes the usual ones.
     """
 
     error: ProviderError
@@ -123,6 +125,62 @@ class Finish:
 Op = Say | Think | Call | Pause | WaitFor | Hang | Fail | Cut | Report | Finish
 Answer = str | Op | Sequence[Op]
 Move = Delta | Pause | WaitFor | Hang | Fail | Cut
+WAITS = (Pause, WaitFor, Hang)
+"""The moves that nobody sees, but as time."""
+
+
+FAILURES: Mapping[str, int | None] = {
+    "bad_request": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "too_large": 413,
+    "rate_limited": 429,
+    "server_error": 500,
+    "overloaded": 529,
+    "in_stream": None,
+}
+"""The classes of failures that a provider has, by name, and the status of each; the last has none."""
+
+
+def failing(
+    kind: str | int,
+    message: str = "",
+    *,
+    retry_after: float | None = None,
+    retryable: bool | None = None,
+) -> Fail:
+    """Return a failure of one class.
+
+    Args:
+        kind: One of :data:`FAILURES`, or an HTTP status.
+        message: What the provider says; the class if it says nothing.
+        retry_after: Seconds that it asks to wait.
+        retryable: Whether it says that trying again helps; if None, the class tells.
+
+    Raises:
+        ValueError: there is no such class, or a status that is no failure.
+    """
+    if isinstance(kind, str) and kind not in FAILURES:
+        raise ValueError(f"no such failure: {kind!r}; there are {', '.join(FAILURES)}")
+    status = FAILURES[kind] if isinstance(kind, str) else kind
+    message = message or f"scripted failure: {str(kind).replace('_', ' ')}"
+    if status is None:
+        return Fail(stream_error(message, retryable=bool(retryable)))
+    if not 400 <= status <= 599:
+        raise ValueError(f"a failure's status is 400 to 599, not {status}")
+    headers = {} if retry_after is None else {"retry-after": str(retry_after)}
+    if retryable is not None:
+        headers["x-should-retry"] = str(retryable).lower()
+    return Fail(status_error(status, message, headers))
+
+
+def inside(failure: Fail) -> Fail:
+    """Return what a failure is once the answer has begun: an error without a status."""
+    error = failure.error
+    if error.http_status is None:
+        return failure
+    return Fail(stream_error(str(error), retryable=error.retryable))
 
 
 def operations(answer: Answer) -> Sequence[Op]:

@@ -26,6 +26,7 @@ import trio
 from crush_trio.providers.base import Delta, ModelRequest, StreamEnd
 from crush_trio.providers.failures import status_error, transport_error
 from crush_trio.providers.script import (
+    WAITS,
     Answer,
     Call,
     Cut,
@@ -39,6 +40,7 @@ from crush_trio.providers.script import (
     Say,
     Think,
     WaitFor,
+    failing,
     moves,
     operations,
 )
@@ -58,6 +60,7 @@ __all__ = [
     "ScriptedModel",
     "Think",
     "WaitFor",
+    "failing",
 ]
 
 TITLE_TOKENS = 40
@@ -99,12 +102,17 @@ class ScriptedModel:
         self._respond = respond
         self._title = title
         self._strict = strict
+        self._gates: dict[str, trio.Event] = {}
         self._call_numbers = itertools.count(1)
         self._changed = trio.Event()
 
     def then(self, *answers: Answer) -> None:
         """Add answers to the end of the script. Not a checkpoint."""
         self._script.extend(answers)
+
+    def open_gate(self, name: str) -> None:
+        """Let answers go on that wait, or will wait, at the gate of this name. Not a checkpoint."""
+        self._gate(name).set()
 
     async def wait_request(self, number: int) -> ModelRequest:
         """Wait for the request with this number, counted from 1, and return it."""
@@ -142,7 +150,16 @@ class ScriptedModel:
             answer = self._respond(request)
         if answer is None:
             answer = self._script.popleft() if self._script else "ok"
-        return moves(operations(answer), lambda: f"call_{next(self._call_numbers)}")
+        played = moves(operations(answer), lambda: f"call_{next(self._call_numbers)}")
+        return [self._with_gate(move) for move in played]
+
+    def _with_gate(self, move: Move) -> Move:
+        if isinstance(move, WaitFor) and isinstance(move.event, str):
+            return WaitFor(self._gate(move.event))
+        return move
+
+    def _gate(self, name: str) -> trio.Event:
+        return self._gates.setdefault(name, trio.Event())
 
     def _change(self) -> None:
         self._changed.set()
@@ -164,8 +181,7 @@ class _Playing:
     async def open(self) -> None:
         """Carry out a failure that comes before anything else, which has no stream at all."""
         await trio.lowlevel.checkpoint()
-        waits = (Pause, WaitFor, Hang)
-        first = next((move for move in self._moves if not isinstance(move, waits)), None)
+        first = next((move for move in self._moves if not isinstance(move, WAITS)), None)
         if isinstance(first, Fail):
             await anext(self)
 
@@ -179,6 +195,7 @@ class _Playing:
                 case Pause(seconds=seconds):
                     await trio.sleep(seconds)
                 case WaitFor(event=event):
+                    assert not isinstance(event, str)
                     await event.wait()
                 case Hang():
                     await trio.sleep_forever()

@@ -27,6 +27,9 @@ from crush_trio.providers.failures import TRANSPORT_ERROR
 from crush_trio.providers.scripted import ScriptedModel
 from crush_trio.server.model_wire import chunks, fault, read_request
 
+GATES = "/v1/gates/"
+"""``POST`` to a name below this opens the gate that an answer of the script waits at."""
+
 _Receive = Callable[[], Awaitable[Any]]
 _Send = Callable[[Any], Awaitable[None]]
 
@@ -52,7 +55,7 @@ async def open_model_server(
 
 
 def make_model_app(model: ScriptedModel) -> hypercorn.typing.ASGIFramework:
-    """Return an ASGI application with ``POST /v1/chat/completions`` and ``GET /v1/models``."""
+    """Return an ASGI application: ``POST /v1/chat/completions``, ``GET /v1/models``, and the gates."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -87,6 +90,9 @@ async def _route(model: ScriptedModel, scope: Any, receive: _Receive, send: _Sen
                 nursery.start_soon(_watch, receive, nursery.cancel_scope)
                 await _answer(model, request, send)
                 nursery.cancel_scope.cancel("answered")
+        case "POST", path if path.startswith(GATES):
+            model.open_gate(path.removeprefix(GATES))
+            await _reply(send, 200, {})
         case method, path:
             await _reply(send, 404, fault(f"there is no {method} {path} here"))
 
@@ -118,10 +124,11 @@ async def _answer(model: ScriptedModel, request: ModelRequest, send: _Send) -> N
                 for chunk in chunks(delta, calls, request.model):
                     await _event(send, chunk)
     except ProviderError as error:
-        if not started:
-            status = error.http_status or 500
-            await _reply(send, status, fault(str(error)), _retry_headers(error))
+        if not started and error.http_status is not None:
+            await _reply(send, error.http_status, fault(str(error)), _retry_headers(error))
             return
+        if not started:
+            await send(_head(200, b"text/event-stream"))
         if error.title == TRANSPORT_ERROR:
             return  # without the end of the body, so the server closes the connection
         await _event(send, fault(str(error), retryable=error.retryable))
