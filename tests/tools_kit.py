@@ -21,7 +21,7 @@ from crush_trio.tools.jobs import Jobs, open_jobs
 from crush_trio.tools.processes import Shell, run_shell
 from crush_trio.tools.registry import builtin_tools
 from crush_trio.wire.config import LsLimits, ToolsConfig
-from crush_trio.wire.events import Event
+from crush_trio.wire.events import Event, File
 from crush_trio.wire.permissions import GrantAction, PermissionRequest
 
 
@@ -51,6 +51,12 @@ class Toolbox:
             self.request.set()
             if self.answer is not None:
                 assert self.permissions.answer(event.payload.id, self.answer)
+
+    @property
+    def versions(self) -> list[tuple[int, str]]:
+        """The file versions that clients were told of, with their contents."""
+        files = [event.payload for event in self.events if isinstance(event.payload, File)]
+        return [(file.version, file.content) for file in files]
 
     @property
     def jobs(self) -> Jobs:

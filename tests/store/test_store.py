@@ -349,7 +349,7 @@ async def test_a_message_that_cannot_be_read_is_named(opened: Opened) -> None:
 
 
 async def test_file_versions_count_across_sessions(opened: Opened) -> None:
-    """agent.md 4.6: one above the highest version of that path in any session, 0 at first."""
+    """agent.md 4.6: 0 at first, then one above the highest version of that path in any session."""
     with trio.fail_after(5):
         store = opened.store
         one, two = await opened.session(), await opened.session()
@@ -358,23 +358,25 @@ async def test_file_versions_count_across_sessions(opened: Opened) -> None:
             await store.add_file_version(session_id, path, content).wait()
             for session_id, path, content in (
                 (one, "/p/a", "0"),
-                (two, "/p/a", "1"),
+                (two, "/p/a", "0"),
                 (one, "/p/b", "0"),
-                (one, "/p/a", "2"),
+                (one, "/p/a", "1"),
+                (two, "/p/a", "2"),
             )
         ]
         assert [(file.path, file.version) for file in made] == [
             ("/p/a", 0),
-            ("/p/a", 1),
+            ("/p/a", 0),
             ("/p/b", 0),
+            ("/p/a", 1),
             ("/p/a", 2),
         ]
         assert made[0] == File(made[0].id, one, "/p/a", "0", 0, 1_000, 1_000)
         assert [event.payload for event in opened.events] == made
-        assert opened.told() == ["file created"] * 4
+        assert opened.told() == ["file created"] * 5
         assert await store.file_versions(one) == [made[0], made[2], made[3]]
         assert await store.latest_file(one, "/p/a") == made[3]
-        assert await store.latest_file(two, "/p/a") == made[1]
+        assert await store.latest_file(two, "/p/a") == made[4]
         assert await store.latest_file(two, "/p/b") is None
 
 

@@ -19,9 +19,11 @@ from tools_kit import open_toolbox
 
 PARAMETERS = {
     "bash": ("description* command* working_dir run_in_background auto_background_after"),
+    "edit": "file_path* old_string* new_string* replace_all",
     "job_kill": "shell_id*",
     "job_output": "shell_id* wait*",
     "ls": "path ignore depth",
+    "multiedit": "file_path* edits*",
     "view": "file_path* offset limit",
     "write": "file_path* content*",
 }
@@ -31,7 +33,9 @@ def test_tools_are_sorted_by_name_and_can_be_disabled() -> None:
     """``options.disabled_tools`` takes some away."""
     assert [tool.name for tool in builtin_tools()] == sorted(PARAMETERS)
     left = builtin_tools(disabled=["bash", "view", "unknown"])
-    assert [tool.name for tool in left] == ["job_kill", "job_output", "ls", "write"]
+    assert [tool.name for tool in left] == [
+        name for name in sorted(PARAMETERS) if name not in ("bash", "view")
+    ]
 
 
 def test_parameters_are_those_of_the_contract() -> None:

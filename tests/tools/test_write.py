@@ -10,14 +10,7 @@ from typing import Any
 import trio
 
 from crush_trio.tools.base import DENIED, ToolAnswer
-from crush_trio.wire.events import File
-from tools_kit import Toolbox, open_toolbox
-
-
-def versions(box: Toolbox) -> list[tuple[int, str]]:
-    """Return the file versions that clients were told of."""
-    files = [event.payload for event in box.events if isinstance(event.payload, File)]
-    return [(file.version, file.content) for file in files]
+from tools_kit import open_toolbox
 
 
 async def test_a_new_file_is_asked_for_written_and_recorded(tmp_path: Path) -> None:
@@ -35,7 +28,7 @@ async def test_a_new_file_is_asked_for_written_and_recorded(tmp_path: Path) -> N
     assert request.path == str(tmp_path)
     assert path.read_text() == "one\ntwo\n"
     assert path.stat().st_mode & 0o777 == 0o644 & ~current_umask()
-    assert versions(box) == [(0, ""), (1, "one\ntwo\n")]
+    assert box.versions == [(0, ""), (1, "one\ntwo\n")]
     assert answer == ToolAnswer(
         f"<result>\nFile successfully written: {path}\n</result>",
         metadata={
@@ -62,7 +55,7 @@ async def test_a_denied_write_changes_nothing(tmp_path: Path) -> None:
     metadata: dict[str, Any] = {"diff": diff, "additions": 1, "removals": 0}
     assert answer == ToolAnswer(DENIED, is_error=True, metadata=metadata, stop_turn=True)
     assert not (tmp_path / "sub").exists()
-    assert versions(box) == []
+    assert box.versions == []
 
 
 async def test_a_file_that_was_viewed_can_be_replaced(tmp_path: Path) -> None:
@@ -74,7 +67,7 @@ async def test_a_file_that_was_viewed_can_be_replaced(tmp_path: Path) -> None:
             await box.call("view", file_path="a.txt")
             answer = await box.call("write", file_path="a.txt", content="ALPHA\r\nbeta\n")
             await box.call("write", file_path="a.txt", content="end\n")
-    assert versions(box) == [
+    assert box.versions == [
         (0, "alpha\nbeta\n"),
         (1, "ALPHA\r\nbeta\n"),
         (2, "end\n"),
@@ -98,7 +91,7 @@ async def test_what_somebody_else_wrote_in_between_becomes_a_version(tmp_path: P
             path.write_text("2")
             await box.call("view", file_path="a.txt")
             await box.call("write", file_path="a.txt", content="3")
-    assert versions(box) == [(0, ""), (1, "1"), (2, "2"), (3, "3")]
+    assert box.versions == [(0, ""), (1, "1"), (2, "2"), (3, "3")]
 
 
 async def test_an_existing_file_must_have_been_read_as_it_is(tmp_path: Path) -> None:
@@ -140,7 +133,7 @@ async def test_a_file_that_changes_while_the_permission_is_open_is_not_overwritt
                 assert box.permissions.answer(box.asked[0].id, "allow")
     assert answers[0].is_error
     assert "just been changed" in answers[0].content
-    assert (path.read_text(), versions(box)) == ("theirs", [])
+    assert (path.read_text(), box.versions) == ("theirs", [])
 
 
 async def test_the_same_content_is_no_change(tmp_path: Path) -> None:

@@ -65,10 +65,14 @@ def record_read(
 def add_version(
     writing: WriteConnection, file_id: str, session_id: SessionID, path: str, content: str
 ) -> tuple[File, Event]:
-    """Insert the next version of a file: one above the highest of any session, or 0."""
+    """Insert the next version of a file: 0 if it is the session's first of it.
+
+    Later ones are one above the highest of any session (agent contract 4.6).
+    """
     sessions.require(writing.connection, session_id)
+    first = latest(writing.connection, session_id, path) is None
     query = "SELECT coalesce(max(version) + 1, 0) FROM files WHERE path = ?"
-    (version,) = writing.execute(query, (path,)).fetchone()
+    version = 0 if first else writing.execute(query, (path,)).fetchone()[0]
     file = File(file_id, session_id, path, content, version, writing.now, writing.now)
     writing.execute(
         "INSERT INTO files (id, session_id, path, content, version, created_at, updated_at)"

@@ -67,12 +67,20 @@ def decode(arguments: bytes | str, params: type[P]) -> P:
         raise ArgumentsError(NOT_JSON) from None
     if not isinstance(given, dict):
         raise ArgumentsError(NOT_JSON)
-    fields = cast("dict[str, Any]", given)
-    known = {name: value for name, value in fields.items() if value is not None}
     try:
-        return msgspec.convert(known, params, strict=False)
+        return msgspec.convert(_without_nulls(given), params, strict=False)
     except msgspec.ValidationError as failure:
         raise ArgumentsError(_explain(str(failure))) from None
+
+
+def _without_nulls(given: Any) -> Any:
+    """Return JSON values without what is ``null`` in their objects, at any depth."""
+    if isinstance(given, dict):
+        fields = cast("dict[str, Any]", given)
+        return {name: _without_nulls(v) for name, v in fields.items() if v is not None}
+    if isinstance(given, list):
+        return [_without_nulls(value) for value in cast("list[Any]", given)]
+    return given
 
 
 def required(**fields: str) -> None:

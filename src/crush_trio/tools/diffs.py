@@ -29,6 +29,22 @@ def unified_diff(old: str, new: str, *, name: str) -> Diff:
     return Diff("".join(map(_ended, lines)), additions, removals)
 
 
+def count_changes(old: str, new: str) -> tuple[int, int]:
+    """Return how many lines come and how many go; costs as for :func:`unified_diff`.
+
+    What is alike at both ends is not compared again, so that a small edit of a large text is cheap.
+    """
+    before, after = _lines(old), _lines(new)
+    shorter = min(len(before), len(after))
+    start = next((n for n in range(shorter) if before[n] != after[n]), shorter)
+    room = shorter - start
+    end = next((n for n in range(room) if before[-1 - n] != after[-1 - n]), room)
+    before, after = before[start : len(before) - end], after[start : len(after) - end]
+    matcher = difflib.SequenceMatcher(None, before, after)
+    kept = sum(block.size for block in matcher.get_matching_blocks())
+    return len(after) - kept, len(before) - kept
+
+
 def _ended(line: str) -> str:
     return line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 

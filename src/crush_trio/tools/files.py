@@ -1,10 +1,8 @@
 """Files as tools see them: where they are, what was read, what changed (agent contract 2.1, 2.3).
 
-Above it are the tools that read and write files; below it the store, which remembers. What is
+Above it are the tools that read and change files; below it the store, which remembers. What is
 small is read in the Trio thread, which is quicker than a change of threads and works in virtual
-time; only files above :data:`LARGE` bytes are read in a worker thread. What is written was made
-by a model and is small: it is written in the Trio thread, together with the posting of what the
-store must know of it, so that no cancel can come between the two.
+time; only files above :data:`LARGE` bytes are read in a worker thread.
 """
 
 from __future__ import annotations
@@ -21,10 +19,12 @@ import trio
 
 from crush_trio.errors import BadRequestError
 from crush_trio.tools.base import ToolContext
-from crush_trio.tools.diffs import Diff, unified_diff
 
 LARGE = 2**20
 """Bytes above which work on a file's content goes to a worker thread."""
+
+LARGEST = 32 * 2**20
+"""Bytes of a file that tools change; clients are sent all of it, before and after."""
 
 T = TypeVar("T")
 
@@ -89,20 +89,25 @@ class Snapshot:
 
 
 async def take_snapshot(path: str) -> Snapshot:
-    """Read a file that a tool is going to change; what is not UTF-8 is replaced.
+    """Read a file that a tool is going to change.
+
+    What is not UTF-8 becomes lone surrogates, so that it is written as it was.
 
     Raises:
-        BadRequestError: the path is no file.
+        BadRequestError: the path is no file, or it is too large.
     """
     found = look_at(path)
     if found is None:
         await trio.lowlevel.checkpoint()
         return Snapshot(path, "", None)
+    if found.st_size > LARGEST:
+        raise BadRequestError(f"file of {found.st_size} bytes is too large to be changed: {path}")
     data = await work_on(found.st_size, Path(path).read_bytes)
-    return Snapshot(path, data.decode(errors="replace"), _stamp(found))
+    return Snapshot(path, data.decode(errors="surrogateescape"), stamp(found))
 
 
-def _stamp(found: os.stat_result) -> tuple[int, int, int]:
+def stamp(found: os.stat_result) -> tuple[int, int, int]:
+    """Return what tells two states of a file apart."""
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -128,41 +133,3 @@ async def check_unmodified(context: ToolContext, path: str) -> None:
 
 def _moment(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-
-
-async def diff(before: Snapshot, content: str, working_dir: str) -> Diff:
-    """Return what writing ``content`` changes; clients name files relative to the workspace."""
-    name = before.path
-    if Path(name).is_relative_to(working_dir):
-        name = str(Path(name).relative_to(working_dir))
-    size = 8 * (len(before.content) + len(content))  # comparing costs more than reading
-    return await work_on(size, lambda: unified_diff(before.content, content, name=name.lstrip("/")))
-
-
-async def change(context: ToolContext, before: Snapshot, content: str) -> None:
-    """Write a file and record it: its versions in the history, and that it is known as it is now.
-
-    The old content becomes a version when the session's history does not end with it: before
-    its first change, or when somebody else wrote in between.
-
-    Raises:
-        BadRequestError: the file is no longer as in ``before``, for example because somebody
-            saved it while the permission was open.
-    """
-    store, session = context.around.store, context.session_id
-    latest = await store.latest_file(session, before.path)
-    found = look_at(before.path)
-    if (found and _stamp(found)) != before.stamp:
-        raise BadRequestError(f"file {before.path} has just been changed; view it and try again")
-    _write(before.path, content)
-    if latest is None or latest.content != before.content:
-        store.add_file_version(session, before.path, before.content)
-    store.add_file_version(session, before.path, content)
-    await store.record_read(session, before.path).wait()
-
-
-def _write(path: str, content: str) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-        file.write(content)

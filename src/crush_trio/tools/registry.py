@@ -6,9 +6,11 @@ from collections.abc import Collection
 
 from crush_trio.tools.base import Tool
 from crush_trio.tools.bash import Bash
+from crush_trio.tools.edit import EditFile
 from crush_trio.tools.job_kill import JobKill
 from crush_trio.tools.job_output import JobOutput
 from crush_trio.tools.ls import Ls
+from crush_trio.tools.multiedit import MultiEdit
 from crush_trio.tools.view import View
 from crush_trio.tools.write import Write
 from crush_trio.wire.config import Attribution
@@ -29,9 +31,11 @@ def builtin_tools(
     """
     tools: list[Tool] = [
         Bash(attribution, model_id),
+        EditFile(),
         JobKill(),
         JobOutput(),
         Ls(),
+        MultiEdit(),
         View(),
         Write(),
     ]

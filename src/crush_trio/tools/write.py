@@ -9,14 +9,8 @@ import msgspec
 from crush_trio.tools.arguments import required
 from crush_trio.tools.base import ToolAnswer, ToolContext, denied, error
 from crush_trio.tools.builtin import Builtin
-from crush_trio.tools.files import (
-    absolute,
-    change,
-    check_unmodified,
-    diff,
-    is_inside,
-    take_snapshot,
-)
+from crush_trio.tools.changes import Proposal, ask, change, diff
+from crush_trio.tools.files import absolute, check_unmodified, take_snapshot
 
 
 class WriteParams(msgspec.Struct, frozen=True):
@@ -48,18 +42,12 @@ class Write(Builtin[WriteParams]):
             "additions": changes.additions,
             "removals": changes.removals,
         }
-        texts = {"old_content": before.content, "new_content": params.content}
-        granted = await context.around.permissions.ask(
-            session_id=context.session_id,
-            tool_call_id=context.tool_call_id,
-            tool_name=self.name,
-            action="write",
-            description=f"Create file {path}",
-            params={"file_path": path} | {key: text for key, text in texts.items() if text},
-            path=working_dir if is_inside(path, working_dir) else path,
+        description = f"Create file {path}"
+        proposal = Proposal(
+            self.name, description, before, params.content, before.content, params.content
         )
-        if not granted:
+        if not await ask(context, proposal):
             return denied(metadata)
-        await change(context, before, params.content)
+        await change(context, proposal)
         content = f"<result>\nFile successfully written: {path}\n</result>"
         return ToolAnswer(content, metadata=metadata)
