@@ -38,6 +38,7 @@ from crush_trio.messages import (
     ReasoningPart,
     ToolCallPart,
 )
+from crush_trio.monitor import Monitor
 from crush_trio.permissions import Permissions
 from crush_trio.providers.base import Delta, ModelMessage, ModelRequest, Provider
 from crush_trio.providers.scripted import ScriptedModel
@@ -58,6 +59,7 @@ from crush_trio.wire.permissions import PermissionRequest
 from crush_trio.wire.sessions import Session
 from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.workspaces import Equipment, Workspace, WorkspaceHost, open_workspace_host
+from monitor_kit import watched
 
 SETTINGS = Settings()
 """The real pauses and graces: virtual time costs nothing."""
@@ -240,12 +242,14 @@ class Scene:
     """A lane, its owner, and what was published.
 
     Attributes:
+        hub: What the monitor hears.
         heard: What each terminal event found: run id, outcome of the lane at that moment.
     """
 
     lane: Lane
     owner: Owner
     results: Results
+    hub: Hub
     log: list[str] = attrs.field(factory=list[str])
     events: list[Event] = attrs.field(factory=list[Event])
     heard: list[tuple[str, str | None]] = attrs.field(factory=list[tuple[str, str | None]])
@@ -253,6 +257,7 @@ class Scene:
     def publish(self, event: Event) -> None:
         """Hear an event; note who is at the head of the lane at that moment."""
         self.events.append(event)
+        self.hub.publish(event)
         if isinstance(event.payload, RunComplete):
             head = self.lane.active
             self.heard.append((event.payload.run_id, None if head is None else head.id))
@@ -301,14 +306,15 @@ def gated(run: Run) -> GatedTurn:
 @asynccontextmanager
 async def open_scene(settings: Settings = SETTINGS) -> AsyncGenerator[Scene]:
     """Open a lane in a nursery; leaving the block cancels what is left of it."""
-    async with trio.open_nursery() as nursery:
-        results = Results(settings.result_kept)
-        events: list[Event] = []
-        lane = Lane(SessionID("s"), events.append, results, settings)
-        scene = Scene(lane, Owner(nursery), results, events=events)
-        lane._publish = scene.publish
-        yield scene
-        nursery.cancel_scope.cancel("the test is over")
+    with watched() as monitor:
+        async with trio.open_nursery() as nursery:
+            results = Results(settings.result_kept)
+            events: list[Event] = []
+            lane = Lane(SessionID("s"), events.append, results, settings, monitor)
+            scene = Scene(lane, Owner(nursery), results, Hub(observer=monitor), events=events)
+            lane._publish = scene.publish
+            yield scene
+            nursery.cancel_scope.cancel("the test is over")
 
 
 class StubbornModel(ScriptedModel):
@@ -424,7 +430,9 @@ class Study:
     def lane_of(self, session_id: SessionID) -> Lane:
         """Return a session's lane."""
         if session_id not in self.lanes:
-            self.lanes[session_id] = Lane(session_id, self.hub.publish, self.results, self.settings)
+            self.lanes[session_id] = Lane(
+                session_id, self.hub.publish, self.results, self.settings, self.hub.observer
+            )
         return self.lanes[session_id]
 
     def bench(self) -> Workbench:
@@ -540,8 +548,21 @@ async def open_study(
         settings: Pauses and limits.
         disk: What the store writes to.
     """
-    disk = disk or Disk()
-    hub = Hub(settings)
+    with watched() as monitor:
+        async with _open_study(monitor, answers, model, tools, settings, disk or Disk()) as study:
+            yield study
+
+
+@asynccontextmanager
+async def _open_study(
+    monitor: Monitor,
+    answers: Sequence[Any],
+    model: Provider | None,
+    tools: Iterable[Tool],
+    settings: Settings,
+    disk: Disk,
+) -> AsyncGenerator[Study]:
+    hub = Hub(settings, observer=monitor)
     events: list[Event] = []
 
     def publish(event: Event) -> None:
@@ -550,7 +571,7 @@ async def open_study(
 
     original, hub.publish = hub.publish, publish
     async with open_faulty_store(publish, disk) as store, open_jobs(settings) as jobs:
-        permissions = Permissions(publish, working_dir="/p")
+        permissions = Permissions(publish, working_dir="/p", observer=monitor)
         around = Surroundings("/p", {}, permissions, jobs, store, settings)
         histories = Histories(store, settings.history_bytes)
         async with trio.open_nursery() as nursery:
@@ -665,11 +686,12 @@ async def open_town(
     write_config(directory, **(config or {}))
     home.mkdir(exist_ok=True)
     town = Town(directory, model or ScriptedModel(*answers), Disk())
-    equipment = Equipment(town.open_provider, None, settings, now)
     env = {"HOME": str(home), "PATH": os.environ["PATH"]}
-    async with open_workspace_host(equipment, town.open_store, env) as host:
-        town.host = host
-        yield town
+    with watched() as monitor:
+        equipment = Equipment(town.open_provider, None, settings, now, monitor)
+        async with open_workspace_host(equipment, town.open_store, env) as host:
+            town.host = host
+            yield town
 
 
 def accepted(found: Run | Ending) -> Run:

@@ -27,6 +27,7 @@ from hypercorn.typing import ASGIFramework
 from trio.testing import lockstep_stream_pair, memory_stream_pair
 
 from crush_trio.addresses import Address
+from crush_trio.monitor import Monitor
 from crush_trio.providers.base import Delta, ModelRequest, Provider
 from crush_trio.providers.scripted import Answer, ScriptedModel
 from crush_trio.server import listen
@@ -41,6 +42,7 @@ from crush_trio.store.writer import open_task_writer
 from crush_trio.wire.events import Event
 from crush_trio.workspaces import Equipment, WorkspaceHost, open_workspace_host
 from crush_trio.workspaces.datadir import StoreOpener
+from monitor_kit import watched
 from people_kit import Connect, Reachable
 from project_kit import config, connect_to, make_project
 
@@ -185,10 +187,12 @@ async def open_world(
     """
     model = model or ScriptedModel()
     directory, env = make_project(tmp_path, config() if document is None else document)
-    equipment = Equipment(lambda _: _lend(model), None, settings, virtual_now)
     context = ServerContext(settings.send_deadline, settings.head_timeout)
     async with (
-        open_workspace_host(equipment, store, env) as host,
+        _watching() as monitor,
+        open_workspace_host(
+            Equipment(lambda _: _lend(model), None, settings, virtual_now, monitor), store, env
+        ) as host,
         trio.open_nursery() as connections,
     ):
         traffic = Traffic(cast("ASGIFramework", make_app(host, settings)))
@@ -236,14 +240,21 @@ async def open_served_world(
     """
     model = model or ScriptedModel()
     directory, env = make_project(tmp_path, config() if document is None else document)
-    equipment = Equipment(open_provider or (lambda _: _lend(model)), None, settings)
     stopping, stopped = trio.Event(), trio.Event()
 
     async def stop() -> None:
         stopping.set()
         await stopped.wait()
 
-    async with open_workspace_host(equipment, store, env) as host, trio.open_nursery() as nursery:
+    async with (
+        _watching() as monitor,
+        open_workspace_host(
+            Equipment(open_provider or (lambda _: _lend(model)), None, settings, observer=monitor),
+            store,
+            env,
+        ) as host,
+        trio.open_nursery() as nursery,
+    ):
         traffic = Traffic(cast("ASGIFramework", make_app(host, settings)))
 
         async def shutdown() -> None:
@@ -267,6 +278,12 @@ def _place(tmp_path: Path, network: str) -> Address:
     if network == "tcp":
         return Address("tcp", host="127.0.0.1", port=0)
     return Address("unix", path=str(tmp_path / "s"))
+
+
+@asynccontextmanager
+async def _watching() -> AsyncGenerator[Monitor]:
+    with watched() as monitor:
+        yield monitor
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 import attrs
 import trio
 
+from crush_trio.observer import SILENT, Observer
 from crush_trio.settings import Settings
 from crush_trio.wire.events import Event
 from crush_trio.wire.numbering import Numbering, mark
@@ -58,9 +59,17 @@ class Hub:
     Args:
         settings: The bounds of the log and of a chunk.
         first: The id of the first event.
+        observer: Hears what is published, and what each reader is given.
     """
 
-    def __init__(self, settings: Settings | None = None, *, first: int = 1) -> None:
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        first: int = 1,
+        observer: Observer = SILENT,
+    ) -> None:
+        self.observer = observer
         self._settings = settings or Settings()
         self._log: deque[Event | None] = deque()
         self._first = first
@@ -98,6 +107,7 @@ class Hub:
         self._log.append(event)
         self._bytes += size
         self._trim()
+        self.observer.published(self, self.last_id, event)
         self._wake_readers()
 
     def _wake_readers(self) -> None:
@@ -136,6 +146,7 @@ class Hub:
     def close(self) -> None:
         """End every subscription after what it has not read yet. Not a checkpoint."""
         self.closed = True
+        self.observer.hub_closed(self)
         self._readers.unpark_all()
 
     @contextmanager
@@ -153,13 +164,20 @@ class Hub:
             replays: Whether an event of before is told again; of another one only the id is.
         """
         self._subscriptions += 1
+        if wish is None:
+            reader = Subscription(self, self.last_id, initial)
+        else:
+            reader = NumberedSubscription(self, initial, wish, replays)
         try:
-            if wish is None:
-                yield Subscription(self, self.last_id, initial)
-            else:
-                yield NumberedSubscription(self, initial, wish, replays)
+            yield reader
         finally:
             self._subscriptions -= 1
+            self.observer.detached(reader)
+
+    @property
+    def first_id(self) -> int:
+        """The id of the oldest event that the log holds."""
+        return self._first
 
     @property
     def chunk_bytes(self) -> int:
@@ -207,10 +225,14 @@ class Hub:
 class Subscription:
     """One reader's cursor in a hub's log. Use :meth:`Hub.subscribe`."""
 
-    def __init__(self, hub: Hub, cursor: int, initial: Sequence[Event]) -> None:
+    def __init__(
+        self, hub: Hub, cursor: int, initial: Sequence[Event], wish: Wish | None = None
+    ) -> None:
         self._hub = hub
         self._cursor = cursor
         self._initial = list(initial)
+        deltas = wish is not None and wish.deltas
+        hub.observer.attached(self, hub, cursor, numbered=wish is not None, deltas=deltas)
 
     async def receive_chunk(self) -> bytes:
         """Wait for events and return the frames of all that are pending, as one bounded chunk.
@@ -223,8 +245,9 @@ class Subscription:
         if self._initial:
             chunk = b"".join(event.frame for event in self._initial)
             self._initial.clear()
-            return chunk
-        chunk, self._cursor = self._hub._chunk_from(self._cursor)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        else:
+            chunk, self._cursor = self._hub._chunk_from(self._cursor)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._hub.observer.delivered(self, self._cursor, chunk)
         return chunk or await self.receive_chunk()
 
     async def receive(self) -> list[Event]:
@@ -237,10 +260,11 @@ class Subscription:
         self._check_place()
         if self._initial:
             found, self._initial = self._initial, []
-            return found
-        found, self._cursor = self._hub._events_from(  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            self._cursor, 2**62
-        )
+        else:
+            found, self._cursor = self._hub._events_from(  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+                self._cursor, 2**62
+            )
+        self._hub.observer.delivered(self, self._cursor, found)
         return found or await self.receive()
 
     async def _wait(self) -> None:
@@ -250,11 +274,13 @@ class Subscription:
             await trio.lowlevel.checkpoint()
         while not self._initial and self._cursor == hub.last_id:
             if hub.closed:
+                hub.observer.refused(self)
                 raise trio.EndOfChannel
             await hub._readers.park()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     def _check_place(self) -> None:
         if not self._hub.reaches(self._cursor):
+            self._hub.observer.refused(self)
             raise trio.EndOfChannel
 
 
@@ -270,7 +296,7 @@ class NumberedSubscription(Subscription):
     ) -> None:
         last, after = hub.last_id, wish.after
         self._resumes = after is not None and hub.reaches(after)
-        super().__init__(hub, after if after is not None and self._resumes else last, initial)
+        super().__init__(hub, after if after is not None and self._resumes else last, initial, wish)
         if after is not None and not self._resumes:
             self._initial.append(hub.too_old())
         self._numbering = Numbering(replayed_to=last, replays=replays, deltas=wish.deltas)
@@ -289,10 +315,13 @@ class NumberedSubscription(Subscription):
         if self._initial:
             frames = tuple(event.frame for event in self._initial)
             self._initial.clear()
-            return b"".join(frames) if self._resumes else mark(self._cursor, frames)
-        if not self._hub.reaches(self._cursor):
+            chunk = b"".join(frames) if self._resumes else mark(self._cursor, frames)
+        elif not self._hub.reaches(self._cursor):
             self._ended = True
+            self._hub.observer.refused(self)
             return mark(self._hub.last_id, (self._hub.too_old().frame,))
-        pending = self._hub.numbered_from(self._cursor)
-        chunk, self._cursor = self._numbering.take(pending, self._hub.chunk_bytes)
+        else:
+            pending = self._hub.numbered_from(self._cursor)
+            chunk, self._cursor = self._numbering.take(pending, self._hub.chunk_bytes)
+        self._hub.observer.delivered(self, self._cursor, chunk)
         return chunk

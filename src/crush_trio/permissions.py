@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from crush_trio.ids import new_id
+from crush_trio.observer import SILENT, Observer
 from crush_trio.wire.events import Event, PermissionNotification
 from crush_trio.wire.permissions import GrantAction, PermissionRequest
 
@@ -36,6 +37,7 @@ class Permissions:
         allowed_tools: Names (``tool`` or ``tool:action``) that need no prompt.
         skip: Grant everything unasked.
         working_dir: What a request's ``.`` means.
+        observer: Hears of requests and their answers.
     """
 
     def __init__(
@@ -45,8 +47,10 @@ class Permissions:
         allowed_tools: Collection[str] = (),
         skip: bool = False,
         working_dir: str = "",
+        observer: Observer = SILENT,
     ) -> None:
         self.skip = skip
+        self._observer = observer
         self._publish = publish
         self._allowed = frozenset(allowed_tools)
         self._working_dir = working_dir
@@ -79,6 +83,7 @@ class Permissions:
             self._notify(tool_call_id, granted=False, denied=False)
             if key in self._granted:
                 self._notify(tool_call_id, granted=True, denied=False)
+                self._observer.recalled(self, key)
                 return True
             request = PermissionRequest(
                 new_id(), session_id, tool_call_id, tool_name, description, action, params, place
@@ -88,23 +93,28 @@ class Permissions:
     async def _wait_answer(self, ask: _Ask) -> bool:
         self._open[ask.request.id] = ask
         try:
+            self._observer.asked(self, ask.request)
             self._publish(Event("permission_request", "created", ask.request))
             await ask.answered.wait()
         finally:
             if self._open.pop(ask.request.id, None) is not None:  # nobody answered: withdrawn
                 self._notify(ask.request.tool_call_id, granted=False, denied=True)
+                self._observer.resolved(self, ask.request, granted=None)
+        self._observer.resolved(self, ask.request, granted=ask.granted)
         return ask.granted
 
     def answer(self, request_id: str, action: GrantAction) -> bool:
         """Decide an open request; return whether this call decided it (D1). Not a checkpoint."""
         ask = self._open.pop(request_id, None)
         if ask is None:
+            self._observer.answered(self, request_id, action, won=False)
             return False
         request = ask.request
         ask.granted = action != "deny"
         if action == "allow_session":
             self._granted.add((request.session_id, request.tool_name, request.action, request.path))
         self._notify(request.tool_call_id, granted=ask.granted, denied=not ask.granted)
+        self._observer.answered(self, request_id, action, won=True)
         ask.answered.set()
         return True
 

@@ -23,6 +23,7 @@ import trio
 
 from crush_trio.errors import CrushTrioError, RunIDConflictError, error_text, sole
 from crush_trio.ids import SessionID
+from crush_trio.observer import SILENT, Observer
 from crush_trio.runs.results import Ending, Results
 from crush_trio.runs.run import Run
 from crush_trio.runs.states import State
@@ -62,6 +63,7 @@ class Lane:
         publish: Sync; gets the terminal events.
         results: Where endings are kept; shared by the lanes of a data directory.
         settings: How long a finish may take.
+        observer: Hears of each step of each run.
     """
 
     def __init__(
@@ -70,8 +72,10 @@ class Lane:
         publish: Callable[[Event], None],
         results: Results,
         settings: Settings,
+        observer: Observer = SILENT,
     ) -> None:
         self.session_id = session_id
+        self._observer = observer
         self._publish = publish
         self._results = results
         self._settings = settings
@@ -115,6 +119,7 @@ class Lane:
         if run.own_turn and (known := self._known(run)) is not None:
             return known
         self._runs.append(run)
+        self._observer.accepted(run)
         run.owner.run_accepted(run)
         if len(self._runs) == 1:
             self._start_head()
@@ -146,6 +151,7 @@ class Lane:
         for run in joining:
             self._runs.remove(run)
             run.fold_into(active)
+            self._observer.folded(run, active)
         return joining
 
     # --- ending early --------------------------------------------------------------
@@ -157,13 +163,18 @@ class Lane:
         nothing to unwind and settle here. ``covers`` narrows the cancel, for a workspace that
         closes while its neighbour's runs go on.
         """
-        covered = [run for run in self._unsettled() if not run.concluded and covers(run)]
+        found = [run for run in self._unsettled() if not run.concluded]
+        covered = [run for run in found if covers(run)]
+        spared = [run for run in found if run not in covered]
+        self._observer.cancelled(self.session_id, covered, spared)
         for run in covered:
             run.cancel(reason)
         for run in covered:
             if run.folded_into is not None and run.folded_into not in covered:
                 run.leave_turn()  # which goes on without it
                 run.conclude(None)
+                self._observer.concluded(run)
+                self._observer.left(run)
                 self._tell(run)
             elif run.folded_into is None and run is not self.active:
                 self._drop(run)
@@ -172,6 +183,7 @@ class Lane:
     def clear(self, reason: str) -> Receipt:
         """Drop the prompts that wait behind the active run; they settle as cancelled. Not a checkpoint."""
         waiting = self.waiting
+        self._observer.cleared(self.session_id, waiting)
         for run in waiting:
             run.cancel(reason)
             self._drop(run)
@@ -180,6 +192,7 @@ class Lane:
     def _drop(self, run: Run) -> None:
         """Settle a run that waited: it stores nothing and has no message."""
         run.conclude(None)
+        self._observer.concluded(run)
         self._settle(run)
 
     # --- executing -------------------------------------------------------------------
@@ -187,6 +200,7 @@ class Lane:
     def _start_head(self) -> None:
         head = self._runs[0]
         head.start()
+        self._observer.started(head)
         head.owner.nursery.start_soon(self._execute, head, name=f"run {head.id}")
 
     async def _execute(self, run: Run) -> None:
@@ -206,13 +220,17 @@ class Lane:
             unwound = True
         finally:
             if not unwound:
+                self._observer.torn_down(run)
                 run.cancel("the workspace was torn down")
+            self._observer.unwound(run)
             run.conclude(error)
+            self._observer.concluded(run)
             _log_end(run, error)
             try:
                 with trio.move_on_after(self._settings.finish_timeout, shield=True) as limit:
                     await self._finish(run)
                 if limit.cancelled_caught:
+                    self._observer.unstored(run)
                     run.fail_finish(TimeoutError("the end of the run could not be stored in time"))
             finally:
                 self._settle(run)
@@ -221,6 +239,7 @@ class Lane:
         try:
             await run.turn.finish(run)
         except* Exception as group:
+            self._observer.unstored(run)
             logger.exception("the end of run %s could not be stored", run.id)
             run.fail_finish(_sole(group))
 
@@ -232,6 +251,7 @@ class Lane:
         """
         was_head = run is self.active
         self._runs.remove(run)
+        self._observer.left(run)
         for event in run.turn.farewell(run) if was_head else ():
             self._publish(event)
         self._publish(_run_complete(run))
@@ -242,6 +262,7 @@ class Lane:
         for run in runs:
             self._results.keep(run.ending)
             run.settle()
+            self._observer.settled(run)
         if self._runs and self._runs[0].state is State.WAITING:
             self._start_head()
         for run in runs:

@@ -129,6 +129,10 @@ class Jobs:
         """Return a job of the table."""
         return self._jobs.get(job_id)
 
+    def all(self) -> list[Job]:
+        """Return the jobs that the table holds, finished ones included."""
+        return list(self._jobs.values())
+
     def remove(self, job: Job) -> None:
         """Forget a job. Not a checkpoint."""
         self._jobs.pop(job.id, None)

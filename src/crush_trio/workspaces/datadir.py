@@ -16,6 +16,7 @@ import trio
 from crush_trio.agent.histories import Histories
 from crush_trio.hub import Hub
 from crush_trio.ids import SessionID
+from crush_trio.observer import SILENT, Observer
 from crush_trio.runs import Lane, Results
 from crush_trio.settings import Settings
 from crush_trio.store import Store
@@ -29,8 +30,9 @@ StoreOpener = Callable[[Path, Callable[[Event], None]], AbstractAsyncContextMana
 class DataDirectory:
     """An open data directory. Use :func:`open_data_directory`."""
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, path: Path, settings: Settings, observer: Observer = SILENT) -> None:
         self.path = path
+        self._observer = observer
         self.store: Store
         self.histories: Histories
         self._settings = settings
@@ -58,7 +60,7 @@ class DataDirectory:
         """Return the session's lane, a new one if it has none. Not a checkpoint."""
         lane = self._lanes.get(session_id)
         if lane is None:
-            lane = Lane(session_id, self.publish, self._results, self._settings)
+            lane = Lane(session_id, self.publish, self._results, self._settings, self._observer)
             self._lanes[session_id] = lane
         return lane
 
@@ -79,7 +81,7 @@ class DataDirectory:
 
 @asynccontextmanager
 async def open_data_directory(
-    path: Path, opener: StoreOpener, settings: Settings
+    path: Path, opener: StoreOpener, settings: Settings, observer: Observer = SILENT
 ) -> AsyncGenerator[DataDirectory]:
     """Open the store of a data directory; leaving the block closes it after its last write.
 
@@ -87,7 +89,7 @@ async def open_data_directory(
         DataDirectoryInUseError: another process holds the directory.
         StoreError: the database cannot be opened.
     """
-    directory = DataDirectory(path, settings)
+    directory = DataDirectory(path, settings, observer)
     async with opener(path, directory.publish) as directory.store:
         directory.histories = Histories(directory.store, settings.history_bytes)
         yield directory
@@ -100,10 +102,18 @@ class DataDirectories:
         nursery: Owns their lifetimes.
         opener: Opens the store of one.
         settings: Timeouts and limits.
+        observer: Hears of the runs.
     """
 
-    def __init__(self, nursery: trio.Nursery, opener: StoreOpener, settings: Settings) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        opener: StoreOpener,
+        settings: Settings,
+        observer: Observer = SILENT,
+    ) -> None:
         self._opener = opener
+        self._observer = observer
         self._settings = settings
         self._slots = Slots[Path, DataDirectory](nursery, self._serve)
 
@@ -137,7 +147,8 @@ class DataDirectories:
 
     async def _serve(self, slot: Slot[Path, DataDirectory]) -> None:
         """Be a data directory's lifetime."""
-        async with open_data_directory(slot.key, self._opener, self._settings) as data:
+        opening = open_data_directory(slot.key, self._opener, self._settings, self._observer)
+        async with opening as data:
             slot.value = data
             slot.settled.set()
             await _wait_unused(slot)

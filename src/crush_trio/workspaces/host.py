@@ -77,7 +77,7 @@ class WorkspaceHost:
         self._equipment = equipment
         self._env = env
         self._workspaces = Slots[Path, Workspace](nursery, self._serve_workspace)
-        self._data = DataDirectories(nursery, open_store, equipment.settings)
+        self._data = DataDirectories(nursery, open_store, equipment.settings, equipment.observer)
         self._openings: dict[Path, _Opening] = {}
         self._by_id: dict[WorkspaceID, Slot[Path, Workspace]] = {}
         self._retired: set[ClientID] = set()
@@ -209,6 +209,7 @@ class WorkspaceHost:
         """Be a workspace's lifetime: it is open while this call runs."""
         opening = self._openings[slot.key]
         opening.claims.begin(slot)  # however long it takes, no hold ends before it is open
+        opened: Workspace | None = None
         try:
             request = opening.request
             config = self._equipment.read_config(
@@ -219,8 +220,9 @@ class WorkspaceHost:
                 self._data.use(_one_name(config.data_dir)) as data,
                 open_workspace(plan, data, self._equipment, opening.claims) as workspace,
             ):
-                slot.value = workspace
+                slot.value = opened = workspace
                 self._by_id[workspace.id] = slot
+                self._equipment.observer.workspace_opened(workspace, slot.key, workspace.hub)
                 self._save(opening)
                 await self._register.write()  # before anybody knows the id: it survives a kill
                 slot.settled.set()
@@ -232,6 +234,8 @@ class WorkspaceHost:
                     self._withdraw(slot)  # before its streams end, also if it broke (W3)
         finally:
             self._withdraw(slot)
+            if opened is not None:
+                self._equipment.observer.workspace_closed(opened, opened.left)
             self._openings.pop(slot.key, None)
             self._notify()
 
@@ -246,6 +250,7 @@ class WorkspaceHost:
         slot.closing = True
         workspace = slot.value
         if workspace is not None and self._by_id.pop(workspace.id, None) is not None:
+            self._equipment.observer.workspace_withdrawn(workspace)
             workspace.stop_runs("the workspace is closing")
 
     # --- goodbyes ---------------------------------------------------------------------------

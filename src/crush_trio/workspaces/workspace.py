@@ -29,6 +29,7 @@ from crush_trio.errors import (
 from crush_trio.hub import Hub, Subscription, Wish, first_id
 from crush_trio.ids import ClientID, RunID, SessionID, WorkspaceID, new_id
 from crush_trio.messages import Prompt
+from crush_trio.observer import SILENT, Observer
 from crush_trio.permissions import Permissions
 from crush_trio.runs import Ending, Receipt, Run
 from crush_trio.settings import Settings
@@ -98,6 +99,7 @@ class Equipment:
     shell: Shell = run_shell
     read_config: ConfigReader = load
     tools: tuple[Tool, ...] = ()
+    observer: Observer = SILENT
 
 
 class Workspace:
@@ -108,6 +110,7 @@ class Workspace:
         hub: What happens here, for every stream.
         claims: Who keeps it open.
         closing: Whether new prompts are refused.
+        observer: Hears what happens here.
     """
 
     agent: Agent
@@ -125,7 +128,10 @@ class Workspace:
         self.plan = plan
         self.data = data
         self.config = plan.config
-        self.hub = Hub(equipment.settings, first=first_id(equipment.now()))
+        self.observer = equipment.observer
+        self.hub = Hub(
+            equipment.settings, first=first_id(equipment.now()), observer=equipment.observer
+        )
         self.claims = claims
         self.closing = False
         self._headless = False
@@ -134,6 +140,7 @@ class Workspace:
             allowed_tools=plan.config.wire.permissions.allowed_tools,
             skip=plan.request.yolo,
             working_dir=str(plan.directory),
+            observer=equipment.observer,
         )
         self._nursery = nursery
         self._settings = equipment.settings
@@ -365,6 +372,12 @@ class Workspace:
         self.closing = True
         for lane in self.data.busy_lanes():
             lane.cancel(reason, covers=lambda run: run.owner is self)
+
+    @property
+    def left(self) -> int:
+        """How many tasks and processes of it there still are; none once it has closed (W5)."""
+        jobs = sum(not job.finished.is_set() for job in self.surroundings.jobs.all())
+        return len(self._nursery.child_tasks) + len(self._runs) + jobs
 
     async def wait_idle(self) -> None:
         """Wait until every run of this workspace has settled."""

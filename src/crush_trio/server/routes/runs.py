@@ -12,6 +12,7 @@ from quart import Blueprint, Response, request
 
 from crush_trio.ids import RunID, SessionID
 from crush_trio.messages import Binary, Prompt
+from crush_trio.observer import Observer
 from crush_trio.runs import Ending, Run
 from crush_trio.server.answering import Answering, answering, parse_prefer
 from crush_trio.server.body import read_body
@@ -34,36 +35,47 @@ def prompt_of(wanted: AgentMessage, workspace: Workspace) -> Prompt:
     )
 
 
-def settled(ending: Ending) -> Response:
+def settled(ending: Ending) -> tuple[int, RunResult | ErrorBody]:
     """Return the answer of a run that has settled: 200, or an error that says what failed (R7)."""
     if ending.outcome == "failed":
         body = ErrorBody(ending.error, ending.run_id, ending.session_id, ending.message_id)
-        return answer(body, ending.status)
-    return answer(
-        RunResult(
-            run_id=ending.run_id,
-            session_id=ending.session_id,
-            outcome=ending.outcome,
-            cancelled=ending.outcome == "cancelled",
-            message_id=ending.message_id,
-            text=ending.text,
-            error=ending.error or msgspec.UNSET,
-            folded_into=ending.folded_into or msgspec.UNSET,
-        )
+        return ending.status, body
+    return 200, RunResult(
+        run_id=ending.run_id,
+        session_id=ending.session_id,
+        outcome=ending.outcome,
+        cancelled=ending.outcome == "cancelled",
+        message_id=ending.message_id,
+        text=ending.text,
+        error=ending.error or msgspec.UNSET,
+        folded_into=ending.folded_into or msgspec.UNSET,
     )
 
 
-async def wait_answer(accepted: Run | Ending, how: Answering) -> Response:
-    """Wait for a run as long as its caller wants to, and answer with what there is then."""
+async def wait_answer(accepted: Run | Ending, how: Answering) -> tuple[int, msgspec.Struct | None]:
+    """Wait for a run as long as its caller wants to; return the status and body of what there is."""
     if isinstance(accepted, Ending):
         return settled(accepted)
     with trio.move_on_after(how.seconds):
         await accepted.finished.wait()
     if accepted.settled:
         return settled(accepted.ending)
-    if not how.named:
-        return empty(202)
-    return answer(RunAccepted(accepted.id, accepted.session_id), 202)
+    return 202, RunAccepted(accepted.id, accepted.session_id) if how.named else None
+
+
+async def observed_answer(
+    observer: Observer, accepted: Run | Ending, wanted_id: str, how: Answering
+) -> Response:
+    """Wait and answer, and let an observer know of both."""
+    post = object()
+    run_id = accepted.id if isinstance(accepted, Run) else accepted.run_id
+    observer.post_begun(post, accepted.session_id, run_id, wanted_id)
+    try:
+        status, body = await wait_answer(accepted, how)
+        observer.post_answered(post, status, body)
+    finally:
+        observer.post_left(post)
+    return empty(status) if body is None else answer(body, status)
 
 
 def _prefer_applied(response: Response, applied: str) -> Response:
@@ -91,7 +103,8 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
             prompt_of(wanted, workspace),
             RunID(wanted.run_id) if wanted.run_id else None,
         )
-        return _prefer_applied(await wait_answer(accepted, how), how.applied)
+        response = await observed_answer(workspace.observer, accepted, wanted.run_id, how)
+        return _prefer_applied(response, how.applied)
 
     @routes.post("/sessions/<session_id>/cancel")
     async def cancel(workspace_id: str, session_id: str) -> Response:
