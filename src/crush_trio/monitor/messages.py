@@ -28,12 +28,14 @@ class _Said:
     """A message of a run that has not settled.
 
     Attributes:
+        calls: The tool calls that it has, or had until a retry withdrew them.
         answers: How many results each of its tool calls has.
     """
 
     run: RunRecord
     payload: WireMessage
     finished: bool = False
+    calls: set[str] = attrs.field(factory=set[str])
     answers: dict[str, int] = attrs.field(factory=dict[str, int])
 
 
@@ -117,6 +119,7 @@ class MessageChecks:
             match part:
                 case WireToolCallPart(data):
                     voice.calls[said.payload.session_id, data.id] = said
+                    said.calls.add(data.id)
                 case WireToolResultPart(data):
                     self._result(voice, said, data.tool_call_id)
                 case FinishPart():
@@ -191,14 +194,12 @@ class MessageChecks:
         found = [voice.said.pop(each) for each in voice.of_run.pop(run, [])]
         for said in found:
             voice.over[said.payload.id] = run
+            for call_id in said.calls:
+                voice.calls.pop((run.session_id, call_id), None)
             if not run.unstored:
-                self._check_message(voice, said)
-        for said in found:
-            for part in said.payload.parts:
-                if isinstance(part, WireToolCallPart):
-                    voice.calls.pop((run.session_id, part.data.id), None)
+                self._check_message(said)
 
-    def _check_message(self, voice: _Voice, said: _Said) -> None:
+    def _check_message(self, said: _Said) -> None:
         message, seen = said.payload, (f"message {said.payload.id}", said.run)
         if not any(isinstance(part, FinishPart) for part in message.parts):
             self._ledger.violated("R9", "a run left a message without a finish", *seen)
