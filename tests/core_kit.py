@@ -688,7 +688,7 @@ async def open_town(
     town = Town(directory, model or ScriptedModel(*answers), Disk())
     env = {"HOME": str(home), "PATH": os.environ["PATH"]}
     with watched() as monitor:
-        equipment = Equipment(town.open_provider, None, settings, now, monitor)
+        equipment = Equipment(town.open_provider, None, settings, now, observer=monitor)
         async with open_workspace_host(equipment, town.open_store, env) as host:
             town.host = host
             yield town

@@ -191,7 +191,9 @@ async def open_world(
     async with (
         _watching() as monitor,
         open_workspace_host(
-            Equipment(lambda _: _lend(model), None, settings, virtual_now, monitor), store, env
+            Equipment(lambda _: _lend(model), None, settings, virtual_now, observer=monitor),
+            store,
+            env,
         ) as host,
         trio.open_nursery() as connections,
     ):
