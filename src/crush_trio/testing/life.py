@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from crush_trio.config import Endpoint
 from crush_trio.errors import CrushTrioError, error_text
 from crush_trio.hub import Wish
 from crush_trio.ids import ClientID, SessionID
+from crush_trio.monitor import Monitor, Violation
 from crush_trio.providers.base import Provider
 from crush_trio.runs import Ending, Receipt, Run
 from crush_trio.testing.clients import LOST, Call, Client, Reply, Stream, Work, as_reply
@@ -63,6 +64,7 @@ class Life:
             core.shell,
             core.place.read_config,
             core.tools,
+            Monitor(self._report),
         )
         try:
             with self._scope:
@@ -78,6 +80,11 @@ class Life:
         finally:
             self.ended.set()
             core.pulse()
+
+    def _report(self, violation: Violation, recent: Sequence[str]) -> None:
+        """Take up what the monitor has found; a dead process breaks no promise any more."""
+        if not self.dead:
+            self.core.complain("\n".join([f"the monitor saw {violation}", *recent]))
 
     @asynccontextmanager
     async def _open_provider(self, _: Endpoint) -> AsyncGenerator[Provider]:
