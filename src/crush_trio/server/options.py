@@ -24,6 +24,7 @@ class ServeOptions:
         token_file: Holds the token; None for the environment's or a new one.
         allow_hosts: Names by which it may be called over TCP, beside those of this machine.
         tls: Encrypts TCP: with a certificate that is given, or ``self-signed`` with a new one.
+        monitor: Check the promises while it serves, and log what breaks one.
     """
 
     address: Address
@@ -35,3 +36,4 @@ class ServeOptions:
     token_file: Path | None = None
     allow_hosts: tuple[str, ...] = ()
     tls: CertificateFiles | Literal["self-signed"] | None = None
+    monitor: bool = False

@@ -35,6 +35,7 @@ from crush_trio.server.app import make_app
 from crush_trio.server.doors import Doors, choose_doors
 from crush_trio.server.listen import serve
 from crush_trio.server.options import ServeOptions
+from crush_trio.server.watching import watching
 from crush_trio.store import open_store
 from crush_trio.wire.config import Model, SelectedModel
 from crush_trio.workspaces import (
@@ -103,17 +104,18 @@ async def serve_forever(
     env = {name: value for name, value in options.env.items() if name != TOKEN_VARIABLE}
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_embedded_model() as embedded:
-            equipment = Equipment(open_provider, embedded, settings)
-            async with (
-                open_register(_state_file(options), settings, equipment.now) as register,
-                open_workspace_host(equipment, open_store, env, register) as host,
-                trio.open_nursery() as nursery,
-            ):
-                nursery.start_soon(_watch_signals, signals, stop)
-                if options.idle_exit is not None:
-                    nursery.start_soon(_watch_idle, host, options.idle_exit, stop)
-                await _serve_host(host, options, doors, stop, task_status)
-                nursery.cancel_scope.cancel("the server has stopped")
+            with watching(asked=options.monitor) as observer:
+                equipment = Equipment(open_provider, embedded, settings, observer=observer)
+                async with (
+                    open_register(_state_file(options), settings, equipment.now) as register,
+                    open_workspace_host(equipment, open_store, env, register) as host,
+                    trio.open_nursery() as nursery,
+                ):
+                    nursery.start_soon(_watch_signals, signals, stop)
+                    if options.idle_exit is not None:
+                        nursery.start_soon(_watch_idle, host, options.idle_exit, stop)
+                    await _serve_host(host, options, doors, stop, task_status)
+                    nursery.cancel_scope.cancel("the server has stopped")
 
 
 def _state_file(options: ServeOptions) -> StateFile | None:

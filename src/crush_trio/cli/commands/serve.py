@@ -43,6 +43,11 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
     is_flag=True,
     help="Encrypt TCP with a new certificate, kept where this user's clients find it.",
 )
+@click.option(
+    "--monitor",
+    is_flag=True,
+    help="Check what is promised while it serves, and log what breaks it.",
+)
 @click.option("--debug", "-d", is_flag=True, help="Log more.")
 def serve(  # noqa: PLR0913  one for each option
     *,
@@ -54,6 +59,7 @@ def serve(  # noqa: PLR0913  one for each option
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_self_signed: bool,
+    monitor: bool,
     debug: bool,
 ) -> ExitCode:
     """Run the server until it is told to stop.
@@ -93,6 +99,7 @@ def serve(  # noqa: PLR0913  one for each option
         tls=CertificateFiles(tls_cert, tls_key)
         if tls_cert
         else ("self-signed" if tls_self_signed else None),
+        monitor=monitor,
     )
 
     async def main() -> ExitCode:
