@@ -18,6 +18,7 @@ from crush_trio.server.access import (
     published_token,
     token_paths,
 )
+from crush_trio.server.openapi.viewer import Viewer
 from crush_trio.server.options import ServeOptions
 from crush_trio.server.origins import OriginGuard, allowed_hosts
 from crush_trio.server.publishing import published
@@ -42,10 +43,13 @@ class Doors:
     _options: ServeOptions
 
     def guard(self, app: ASGIFramework) -> ASGIFramework:
-        """Return ``app`` behind these doors: nothing is told to whoever does not come through."""
+        """Return ``app`` behind these doors: nothing is told to whoever does not come through.
+
+        But for the page that shows the routes, which holds nothing.
+        """
         if self.token is not None:
             app = TokenGuard(app, self.token, self._options.settings)
-        return OriginGuard(app, self.hosts)
+        return OriginGuard(Viewer(app), self.hosts)
 
     @contextmanager
     def shown(self, bound: Address) -> Generator[None]:

@@ -11,6 +11,7 @@ from quart import Blueprint, request
 
 from crush_trio.server.routes import (
     agent,
+    api,
     files,
     permissions,
     runs,
@@ -26,7 +27,7 @@ GOODBYE = "workspaces.release"
 
 def blueprints(host: WorkspaceHost) -> list[Blueprint]:
     """Return all routes below ``/v1``."""
-    nouns = (server, workspaces, sessions, agent, runs, permissions, files)
+    nouns = (server, workspaces, sessions, agent, runs, permissions, files, api)
     made = [noun.blueprint(host) for noun in nouns]
 
     async def reopen() -> None:

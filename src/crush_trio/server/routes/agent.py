@@ -7,8 +7,9 @@ from quart import Blueprint, Response, request
 from crush_trio.errors import BadRequestError
 from crush_trio.ids import SessionID
 from crush_trio.server.body import read_body
+from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
-from crush_trio.wire.runs import AgentInit, AgentSession
+from crush_trio.wire.runs import AgentInfo, AgentInit, AgentSession
 from crush_trio.workspaces import WorkspaceHost
 
 
@@ -17,10 +18,12 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     routes = Blueprint("agent", __name__, url_prefix="/v1/workspaces/<workspace_id>/agent")
 
     @routes.get("")
+    @operation("State and model of the agent.", reply=AgentInfo)
     async def info(workspace_id: str) -> Response:
         return answer(host.get(workspace_id).agent_info())
 
     @routes.post("/init")
+    @operation("Build the agent anew.", body=AgentInit, body_optional=True)
     async def init(workspace_id: str) -> Response:
         """Build the agent anew; the body is read only if a length announces one (R-37)."""
         wanted = await read_body(AgentInit) if request.content_length else AgentInit()
@@ -32,6 +35,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return empty()
 
     @routes.post("/update")
+    @operation("Let the agent read the configuration again.")
     async def update(workspace_id: str) -> Response:
         workspace = host.get(workspace_id)
         if not workspace.agent.ready:
@@ -40,6 +44,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return empty()
 
     @routes.get("/sessions/<session_id>")
+    @operation("A session, and whether it is busy.", reply=AgentSession)
     async def session(workspace_id: str, session_id: str) -> Response:
         workspace = host.get(workspace_id)
         found = await workspace.session(SessionID(session_id))

@@ -11,13 +11,19 @@ from quart import Blueprint, Response, request
 from crush_trio.errors import CrushTrioError
 from crush_trio.ids import SessionID
 from crush_trio.server.body import read_body
+from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
+from crush_trio.wire.events import File
 from crush_trio.workspaces import WorkspaceHost
 
 logger = logging.getLogger(__name__)
 
 NEVER = "0001-01-01T00:00:00Z"
 """Go's zero time: the file was never read (wire contract R-25)."""
+
+
+LAST_READ = {"session_id": "The session.", "path": "The file's absolute path."}
+"""The query of the last read."""
 
 
 class ReadFile(msgspec.Struct, frozen=True):
@@ -32,16 +38,19 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     routes = Blueprint("files", __name__, url_prefix="/v1/workspaces/<workspace_id>")
 
     @routes.get("/sessions/<session_id>/history")
+    @operation("The versions of the files that a session changed.", reply=list[File])
     async def history(workspace_id: str, session_id: str) -> Response:
         store = host.get(workspace_id).data.store
         return answer(await store.file_versions(SessionID(session_id)))
 
     @routes.get("/sessions/<session_id>/filetracker/files")
+    @operation("The paths that a session read, the latest first.", reply=list[str])
     async def read_files(workspace_id: str, session_id: str) -> Response:
         store = host.get(workspace_id).data.store
         return answer(await store.read_files(SessionID(session_id)))
 
     @routes.post("/filetracker/read")
+    @operation("Note a file as read.", body=ReadFile)
     async def record_read(workspace_id: str) -> Response:
         """Note a file as read; a session that does not exist is no error (R-24)."""
         wanted = await read_body(ReadFile)
@@ -53,6 +62,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return empty()
 
     @routes.get("/filetracker/lastread")
+    @operation("When a session read a file; year 1 for never.", reply=str, query=LAST_READ)
     async def last_read(workspace_id: str) -> Response:
         store = host.get(workspace_id).data.store
         found = await store.last_read(

@@ -16,8 +16,10 @@ from crush_trio.observer import Observer
 from crush_trio.runs import Ending, Run
 from crush_trio.server.answering import Answering, answering, parse_prefer
 from crush_trio.server.body import read_body
+from crush_trio.server.openapi import operation
+from crush_trio.server.openapi.operations import PREFER
 from crush_trio.server.problems import answer, empty
-from crush_trio.wire.runs import AgentMessage, RunAccepted, RunResult
+from crush_trio.wire.runs import AgentMessage, CancelReceipt, RunAccepted, RunResult
 from crush_trio.wire.workspaces import ErrorBody
 from crush_trio.workspaces import Workspace, WorkspaceHost
 
@@ -89,6 +91,13 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     routes = Blueprint("runs", __name__, url_prefix="/v1/workspaces/<workspace_id>/agent")
 
     @routes.post("")
+    @operation(
+        "Send a prompt. Stays open until its run has settled, or answers 202 at once.",
+        body=AgentMessage,
+        reply=RunResult,
+        replies={202: RunAccepted | None},
+        headers=PREFER,
+    )
     async def submit(workspace_id: str) -> Response:
         wanted = await read_body(AgentMessage)
         workspace = host.get(workspace_id)
@@ -107,6 +116,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return _prefer_applied(response, how.applied)
 
     @routes.post("/sessions/<session_id>/cancel")
+    @operation("Cancel all prompts of a session.", reply=CancelReceipt, headers=PREFER)
     async def cancel(workspace_id: str, session_id: str) -> Response:
         """Cancel, and answer at once or, if asked to, when all is settled (R15)."""
         prefer = parse_prefer(request.headers.getlist("Prefer"))
@@ -118,14 +128,17 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return _prefer_applied(answer(receipt.snapshot()), applied)
 
     @routes.get("/sessions/<session_id>/prompts/queued")
+    @operation("How many prompts wait.", reply=int)
     async def queued(workspace_id: str, session_id: str) -> Response:
         return answer(len(host.get(workspace_id).waiting_prompts(SessionID(session_id))))
 
     @routes.get("/sessions/<session_id>/prompts/list")
+    @operation("The texts of the prompts that wait, in order.", reply=list[str] | None)
     async def prompts(workspace_id: str, session_id: str) -> Response:
         return answer(host.get(workspace_id).waiting_prompts(SessionID(session_id)) or None)
 
     @routes.post("/sessions/<session_id>/prompts/clear")
+    @operation("Drop the prompts that wait.")
     async def clear(workspace_id: str, session_id: str) -> Response:
         host.get(workspace_id).clear(SessionID(session_id))
         return empty()

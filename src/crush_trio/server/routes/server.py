@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from typing import Any
 
 from quart import Blueprint, Response
 
@@ -11,6 +12,7 @@ from crush_trio import __version__
 from crush_trio.errors import BadRequestError, ConflictError
 from crush_trio.server.body import read_body
 from crush_trio.server.client_ids import body_client
+from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
 from crush_trio.wire.workspaces import Control, VersionInfo
 from crush_trio.workspaces import WorkspaceHost
@@ -36,18 +38,22 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     routes = Blueprint("server", __name__, url_prefix="/v1")
 
     @routes.get("/health")
+    @operation("Whether the server is up.")
     async def health() -> Response:
         return empty()
 
     @routes.get("/version")
+    @operation("What the server is.", reply=VersionInfo)
     async def version() -> Response:
         return answer(version_info())
 
     @routes.get("/config")
+    @operation("The server's own configuration: an empty object.", reply=dict[str, Any])
     async def config() -> Response:
         return answer({})
 
     @routes.post("/control")
+    @operation("Refused always: no client replaces this server.", body=Control)
     async def control() -> Response:
         """Refuse always: this server is not replaced by a client (wire contract 0)."""
         request = await read_body(Control)
@@ -56,6 +62,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         raise ConflictError("server is hosting live workspaces")
 
     @routes.delete("/clients/<client_id>")
+    @operation("Say goodbye for ever: all claims of a client end.")
     async def retire(client_id: str) -> Response:
         host.retire(body_client(client_id))
         return empty()

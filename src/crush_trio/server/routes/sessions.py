@@ -11,8 +11,9 @@ from crush_trio.errors import BadRequestError
 from crush_trio.ids import SessionID
 from crush_trio.messages import Message
 from crush_trio.server.body import read_body
+from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
-from crush_trio.wire.messages import wire_message
+from crush_trio.wire.messages import WireMessage, wire_message
 from crush_trio.wire.sessions import SaveSession, Session
 from crush_trio.workspaces import Workspace, WorkspaceHost
 
@@ -35,12 +36,14 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     routes = Blueprint("sessions", __name__, url_prefix="/v1/workspaces/<workspace_id>")
 
     @routes.get("/sessions")
+    @operation("The sessions without their children, the last used first.", reply=list[Session])
     async def index(workspace_id: str) -> Response:
         workspace = host.get(workspace_id)
         found = await workspace.data.store.sessions()
         return answer([told(workspace, session) for session in found])
 
     @routes.post("/sessions")
+    @operation("Create a session.", body=SaveSession, reply=Session)
     async def create(workspace_id: str) -> Response:
         wanted = await read_body(SaveSession)
         workspace = host.get(workspace_id)
@@ -48,11 +51,13 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return answer(told(workspace, session))
 
     @routes.get("/sessions/<session_id>")
+    @operation("One session.", reply=Session)
     async def get(workspace_id: str, session_id: str) -> Response:
         workspace = host.get(workspace_id)
         return answer(told(workspace, await workspace.session(SessionID(session_id))))
 
     @routes.put("/sessions/<session_id>")
+    @operation("Rename a session; the body's id decides.", body=SaveSession, reply=Session)
     async def put(workspace_id: str, session_id: str) -> Response:  # noqa: ARG001
         """Rename; the body's id decides, token counters are kept (R-17)."""
         wanted = await read_body(SaveSession)
@@ -66,22 +71,26 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return answer(told(workspace, await job.wait()))
 
     @routes.delete("/sessions/<session_id>")
+    @operation("Cancel a session's runs, then delete it.")
     async def delete(workspace_id: str, session_id: str) -> Response:
         await host.get(workspace_id).delete_session(SessionID(session_id))
         return empty()
 
     @routes.get("/sessions/<session_id>/messages")
+    @operation("All messages of a session, oldest first.", reply=list[WireMessage])
     async def messages(workspace_id: str, session_id: str) -> Response:
         workspace = host.get(workspace_id)
         await workspace.flush(SessionID(session_id))
         return _messages(await workspace.data.store.messages(SessionID(session_id)))
 
     @routes.get("/sessions/<session_id>/messages/user")
+    @operation("What users said in a session, newest first.", reply=list[WireMessage])
     async def user_messages(workspace_id: str, session_id: str) -> Response:
         store = host.get(workspace_id).data.store
         return _messages(await store.user_messages(SessionID(session_id)))
 
     @routes.get("/messages/user")
+    @operation("What users said in all sessions, newest first.", reply=list[WireMessage])
     async def all_user_messages(workspace_id: str) -> Response:
         return _messages(await host.get(workspace_id).data.store.user_messages())
 

@@ -9,12 +9,22 @@ from crush_trio import __version__
 from crush_trio.errors import BadRequestError, ClientNotAttachedError
 from crush_trio.server.body import read_body
 from crush_trio.server.client_ids import body_client, query_client
+from crush_trio.server.openapi import operation
+from crush_trio.server.openapi.operations import CLIENT_ID
 from crush_trio.server.problems import answer, empty
-from crush_trio.wire.config import Options
+from crush_trio.wire.config import Config, Options
 from crush_trio.wire.sessions import CurrentSession
 from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.wire.workspaces import Workspace as WireWorkspace
 from crush_trio.workspaces import Workspace, WorkspaceHost
+
+EVENTS = {
+    **CLIENT_ID,
+    "ids": "`1` numbers the events, and begins the stream with a `hello`.",
+    "after": "Go on behind the event with this id.",
+    "deltas": "`1` sends what is new in a message instead of all of it.",
+}
+"""The query of an event stream."""
 
 
 def told(workspace: Workspace) -> WireWorkspace:
@@ -54,10 +64,12 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     routes = Blueprint("workspaces", __name__, url_prefix="/v1/workspaces")
 
     @routes.get("")
+    @operation("The open workspaces.", reply=list[WireWorkspace])
     async def index() -> Response:
         return answer([told(workspace) for workspace in host.workspaces])
 
     @routes.post("")
+    @operation("Open a workspace, or join it.", body=CreateWorkspace, reply=WireWorkspace)
     async def create() -> Response:
         wanted = await read_body(CreateWorkspace)
         if not wanted.path:
@@ -67,20 +79,24 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return answer(told(await host.open(wanted, client)))
 
     @routes.get("/<workspace_id>")
+    @operation("A workspace with its present configuration.", reply=WireWorkspace)
     async def get(workspace_id: str) -> Response:
         return answer(told(host.get(workspace_id)))
 
     @routes.get("/<workspace_id>/config")
+    @operation("The present configuration.", reply=Config)
     async def config(workspace_id: str) -> Response:
         return answer(host.get(workspace_id).config.wire)
 
     @routes.delete("/<workspace_id>")
+    @operation("Give up a client's claim.", query=CLIENT_ID)
     async def release(workspace_id: str) -> Response:
         client = query_client(request.args.get("client_id", ""))
         host.release(workspace_id, client)
         return empty()
 
     @routes.post("/<workspace_id>/current-session")
+    @operation("Say which session a client shows.", body=CurrentSession, query=CLIENT_ID)
     async def current_session(workspace_id: str) -> Response:
         client = query_client(request.args.get("client_id", ""))
         shown = await read_body(CurrentSession)
@@ -89,6 +105,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return empty()
 
     @routes.get("/<workspace_id>/events")
+    @operation("Events as they happen.", kind="text/event-stream", query=EVENTS)
     async def events_head(workspace_id: str) -> Response:
         """Answer a ``HEAD``; a ``GET`` never comes here, ``server.events`` has it."""
         query_client(request.args.get("client_id", ""))
