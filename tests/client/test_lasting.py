@@ -13,6 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from crush_trio import testing as simulated
 from crush_trio.client import LastingEvents, WorkspaceClient, open_client
 from crush_trio.client.lasting import RETURN_TIMEOUT
 from crush_trio.errors import ServerUnavailableError
@@ -63,6 +64,25 @@ async def until(events: LastingEvents, type_: str) -> list[Any]:
         if event.type == type_:
             return found
     pytest.fail(f"{type_} never came")
+
+
+@pytest.mark.promise("S1", "S5")
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+def test_a_stream_that_is_lost_before_its_hello_leaves_no_silent_gap(http2: bool) -> None:
+    """It has no id to go on behind; what passes until the next stream is said to be missing."""
+
+    async def scenario() -> None:
+        async with simulated.open_world(http2=http2) as world, world.visit() as workspace:
+            session = await workspace.create_session("main")
+            with trio.fail_after(LIMIT):
+                async with world.client() as reader:
+                    world.network.next(simulated.Cut(after=120))  # behind the head
+                    async with reader.workspace(workspace.info).lasting_events() as events:
+                        await session.prompt("said meanwhile")
+                        heard = [await anext(events) for _ in range(2)]
+        assert [event.type for event in heard] == ["hello", "too_old"]
+
+    simulated.run(scenario)
 
 
 @pytest.mark.promise("S5", "S1")

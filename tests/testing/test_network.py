@@ -40,11 +40,11 @@ class Line:
 @asynccontextmanager
 async def line(*faults: Fault, capacity: int = 100) -> AsyncGenerator[Line]:
     with trio.fail_after(20):
-        async with open_network() as network:
+        async with open_network() as network, network.listen() as listener:
             network.capacity = capacity
             network.next(*faults)
             client = await network.connect()
-            server = await network.listener.accept()
+            server = await listener.accept()
             yield Line(network, network.connections[0], client, server)
 
 
@@ -213,11 +213,11 @@ async def test_a_client_that_hangs_up_resets_what_it_has_not_read(
 async def test_nobody_answers_where_nobody_listens(autojump_clock: MockClock) -> None:
     """By a fault, and once the listener is closed, which also ends what was not accepted."""
     async with open_network() as network:
-        network.next(Refused())
-        with pytest.raises(ConnectionRefusedError):
-            await network.connect()
-        client = await network.connect()
-        await network.listener.aclose()
+        async with network.listen():
+            network.next(Refused())
+            with pytest.raises(ConnectionRefusedError):
+                await network.connect()
+            client = await network.connect()
         assert await client.receive_some() == b""
         with pytest.raises(ConnectionRefusedError):
             await network.connect()
@@ -225,7 +225,7 @@ async def test_nobody_answers_where_nobody_listens(autojump_clock: MockClock) ->
 
 async def test_each_script_is_for_one_connection(autojump_clock: MockClock) -> None:
     """In order; what no script names gets what is drawn, which is nothing by default."""
-    async with open_network() as network:
+    async with open_network() as network, network.listen():
         network.next(StalledReader())
         network.next()
         network.draw = lambda: (SlowReader(5),)

@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import httpcore2
@@ -143,10 +144,13 @@ class _NetworkStream(httpcore2.AsyncNetworkStream):
             raise httpcore2.ReadError(str(error) or "connection lost") from error
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
-        try:
+        """Send; if the server has gone, the next read tells, behind what it had still said.
+
+        On HTTP/2 httpcore acknowledges what has come before it hands it over: an error here would
+        cost us the last answer of a server that stops.
+        """
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._stream.send_all(buffer)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise httpcore2.WriteError(str(error) or "connection lost") from error
 
     async def aclose(self) -> None:
         await self._stream.aclose()

@@ -24,6 +24,9 @@ RETURN_TIMEOUT = 15.0
 RETRY_PAUSE = 0.25
 """Seconds between two attempts to reach a lost server (wire contract 5.8)."""
 
+BEFORE_ALL = 0
+"""An id that is older than any log, so that the server says that there is a gap."""
+
 STOPPING = frozenset({409, 503})
 """How a server refuses a stream that stops, and may be about to start again."""
 
@@ -66,7 +69,12 @@ class LastingEvents:
             ResponseError: the server refused it.
             ServerUnavailableError: nobody answers.
         """
-        opened = self._open_stream(self.last_id)
+        after = self.last_id
+        if after is None and self._stream is not None:
+            after = (
+                BEFORE_ALL  # it was lost before its hello came: what has passed since is missing
+            )
+        opened = self._open_stream(after)
         await self._stack.aclose()
         self._stream = await self._stack.enter_async_context(opened)
 

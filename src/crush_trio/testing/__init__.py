@@ -1,7 +1,8 @@
 """The testing kit: a whole server in one process, in virtual time, struck at every step.
 
 ``run`` is one simulated run: the same seed gives the same order of scheduling. ``open_core`` opens
-the program without its HTTP in it. Nothing of the program imports this package.
+the program without its HTTP in it, ``open_world`` with it, behind a network whose faults are scripted
+or drawn. Nothing of the program imports this package.
 """
 
 from __future__ import annotations
@@ -9,18 +10,41 @@ from __future__ import annotations
 from crush_trio.testing.callables import CallableReport, Fault, sweep_callable
 from crush_trio.testing.core import Core, open_core
 from crush_trio.testing.doors import OutsideWorldError
+from crush_trio.testing.faults import (
+    Cut,
+    HalfClose,
+    Latency,
+    Refused,
+    Reset,
+    ServerStop,
+    SlowReader,
+    StalledReader,
+)
 from crush_trio.testing.model import plain_answer, scripted_model
 from crush_trio.testing.place import Place, open_place
 from crush_trio.testing.running import run, virtual_now
+from crush_trio.testing.trace import Trace
+from crush_trio.testing.world import World, open_world
 
 __all__ = [
     "CallableReport",
     "Core",
+    "Cut",
     "Fault",
+    "HalfClose",
+    "Latency",
     "OutsideWorldError",
     "Place",
+    "Refused",
+    "Reset",
+    "ServerStop",
+    "SlowReader",
+    "StalledReader",
+    "Trace",
+    "World",
     "open_core",
     "open_place",
+    "open_world",
     "plain_answer",
     "run",
     "scripted_model",

@@ -1,7 +1,7 @@
 """A network in memory: every connection between the clients and the server of one world.
 
 It makes connections and their faults; it knows neither HTTP nor the server, which takes its end of
-each from :meth:`Network.listener`. Synopsis, in a world that is open::
+each from :meth:`Network.listen`. Synopsis, in a world that is open::
 
     world.network.next(SlowReader(1_000), Cut(after=300))  # the connection opened next
     world.network.connections[0].reset()                   # one that is open, now
@@ -157,11 +157,8 @@ class Network:
     capacity: int = CAPACITY
     connections: list[Connection] = attrs.field(factory=list[Connection], init=False)
     trace: Trace = attrs.field(factory=Trace, init=False)
-    listener: MemoryListener = attrs.field(init=False)
+    _listener: MemoryListener | None = attrs.field(default=None, init=False)
     _scripted: deque[Sequence[Fault]] = attrs.field(factory=deque[Sequence[Fault]], init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.listener = MemoryListener()
 
     def next(self, *faults: Fault) -> None:
         """Give the connection that is opened next these faults; called again, the one after it."""
@@ -180,13 +177,31 @@ class Network:
         if not faults:
             faults = tuple(self._scripted.popleft() if self._scripted else self.draw())
         await trio.sleep(sum(each.seconds for each in faults if isinstance(each, Latency)))
-        if self.listener.closed or any(isinstance(fault, Refused) for fault in faults):
+        listener = self._listener
+        if listener is None or any(isinstance(fault, Refused) for fault in faults):
             raise ConnectionRefusedError(errno.ECONNREFUSED, "connection refused")
         connection = Connection(self, len(self.connections) + 1, self.capacity)
         self.connections.append(connection)
         connection.suffer(*faults)
-        self.listener.offer(connection.server)
+        listener.offer(connection.server)
         return connection.client
+
+    @asynccontextmanager
+    async def listen(self) -> AsyncGenerator[MemoryListener]:
+        """Listen on the server's port; leaving the block lets nobody in any more."""
+        assert self._listener is None, "somebody listens already"
+        async with MemoryListener() as listener:
+            self._listener = listener
+            try:
+                yield listener
+            finally:
+                self._listener = None
+
+    def close_servers(self) -> None:
+        """Close the server's end of every connection, as the death of its process does."""
+        self._listener = None
+        for connection in self.connections:
+            connection.server.close()
 
     def later(self, seconds: float, happens: Callable[[], None]) -> None:
         """Let something happen in the network after so many seconds."""
@@ -202,7 +217,6 @@ class MemoryListener(trio.abc.Listener[ServerStream]):
     """Where the server takes its ends of new connections."""
 
     def __init__(self) -> None:
-        self.closed = False
         self._send, self._receive = trio.open_memory_channel[ServerStream](BACKLOG)
 
     def offer(self, stream: ServerStream) -> None:
@@ -215,11 +229,10 @@ class MemoryListener(trio.abc.Listener[ServerStream]):
 
     async def aclose(self) -> None:
         """Listen no more; connections that nobody has accepted are closed."""
-        self.closed = True
         while True:
             try:
                 stream = self._receive.receive_nowait()
-            except trio.WouldBlock:
+            except (trio.WouldBlock, trio.ClosedResourceError):
                 break
             stream.close()
         self._receive.close()

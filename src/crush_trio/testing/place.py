@@ -70,10 +70,19 @@ def open_place(**more: Any) -> Generator[Place]:
         more: What the project's ``crush.json`` holds beside its provider.
     """
     with tempfile.TemporaryDirectory(prefix="crush-trio-") as name:
-        root = Path(name).resolve()
-        place = Place(root, {"HOME": str(root / "home")})
-        place.directory("home")
-        place.directory(f"{PROJECT}/.crush")
-        place.directory(BESIDE)
-        (root / PROJECT / "crush.json").write_text(json.dumps(document(**more)))
-        yield place
+        yield make_place(Path(name).resolve(), **more)
+
+
+def make_place(root: Path, **more: Any) -> Place:
+    """Make a place in a directory that stays: two processes that use it see the same paths.
+
+    Args:
+        root: An absolute path without links.
+        more: As for :func:`open_place`.
+    """
+    place = Place(root, {"HOME": str(root / "home")})
+    place.directory("home")
+    place.directory(f"{PROJECT}/.crush")
+    place.directory(BESIDE)
+    (root / PROJECT / "crush.json").write_text(json.dumps(document(**more)))
+    return place

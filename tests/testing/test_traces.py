@@ -1,0 +1,46 @@
+"""The same seed gives the same bytes at the same times: in the next run, and in another process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+import traced_kit
+from crush_trio.testing.place import Place, make_place, open_place
+from traced_kit import SCENARIOS, play_all, trace_of
+
+
+@pytest.fixture
+def place() -> Generator[Place]:
+    with open_place() as made:
+        yield made
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_two_runs_of_a_seed_have_the_same_trace(name: str, http2: bool, place: Place) -> None:
+    """Byte for byte, both ways; another seed has other ids at least."""
+    first = str(trace_of(name, place, http2=http2))
+    assert first == str(trace_of(name, place, http2=http2))
+    assert first != str(trace_of(name, place, http2=http2, seed=2))
+    assert "date:" not in first.lower()
+
+
+def test_two_processes_have_the_same_traces(tmp_path: Path) -> None:
+    """Though the strings of the other one have other hashes."""
+    root, theirs, ours = (tmp_path / name for name in ("place", "theirs", "ours"))
+    for directory in (root, theirs, ours):
+        directory.mkdir()
+    env = {**os.environ, "PYTHONHASHSEED": "1"}
+    program = [sys.executable, traced_kit.__file__, str(root.resolve()), str(theirs)]
+    subprocess.run(program, env=env, check=True, timeout=60)
+    play_all(make_place(root.resolve()), ours)
+    names = {file.name for file in ours.iterdir()}
+    assert len(names) == 2 * len(SCENARIOS)
+    for name in names:
+        assert (ours / name).read_text() == (theirs / name).read_text(), name
