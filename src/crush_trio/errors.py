@@ -162,6 +162,13 @@ class ServerClosingError(CrushTrioError):
         super().__init__("server is shutting down")
 
 
+# --- our own doing ------------------------------------------------------------------
+
+
+class NotSupportedError(CrushTrioError):
+    """What was asked is a part of the protocol that this server does not have yet."""
+
+
 # --- the world's doing --------------------------------------------------------------
 
 

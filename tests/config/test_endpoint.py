@@ -49,7 +49,6 @@ def test_a_key_is_not_needed(type_: str) -> None:
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"type": "google"}, "provider 'p': type 'google' is not supported yet"),
         ({"base_url": "$NONE"}, "provider 'p': base_url '$NONE' expands to nothing"),
         ({"base_url": "$(url)"}, "provider 'p': base_url: cannot expand '$(url)': a command"),
         ({"api_key": "${K:?no key}"}, "provider 'p': api_key: cannot expand '${K:?no key}'"),

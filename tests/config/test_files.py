@@ -19,6 +19,7 @@ def test_files_are_ordered_from_the_outermost_to_the_innermost(tmp_path: Path) -
     (tmp_path / "a").mkdir()
     found = sources(find_project(tmp_path / "a"), {"HOME": "/h"})
     assert [str(source.path) for source in found] == [
+        "/etc/crush/crush.json",
         "/h/.config/crush/crush.json",
         "/h/.local/share/crush/crush.json",
         f"{tmp_path}/crush.json",
@@ -26,7 +27,7 @@ def test_files_are_ordered_from_the_outermost_to_the_innermost(tmp_path: Path) -
         f"{tmp_path}/a/crush.json",
         f"{tmp_path}/a/.crush.json",
     ]
-    assert [source.owner for source in found] == [None, None, *[os.geteuid()] * 4]
+    assert [source.owner for source in found] == [None, None, None, *[os.geteuid()] * 4]
 
 
 def test_a_global_file_inside_the_project_is_read_once(tmp_path: Path) -> None:
@@ -70,10 +71,19 @@ def test_a_project_file_of_another_user_is_ignored(
         (b"\n\n{]", "not valid JSON: .* in line 3"),
         (b'{"a": "\xff"}', "not valid JSON"),
         (b"[" * 100_000, "nested too deeply"),
-        (b'{"a": 1e999}', "number out of range"),
+        (b'{"a": 1e999}', "not valid JSON: number out of range"),
         (b"[]", "expected `object`, got `array`"),
-        (b'{"options": {"debug": "yes"}}', "options.debug: expected `bool`, got `str`"),
-        (b'{"providers": []}', "providers: expected `object`, got `array`"),
+        (b'{"options":\n{"debug": "yes"}}', "line 2: options.debug: expected `bool`, got `str`"),
+        (b'{"providers": []}', "line 1: providers: expected `object`, got `array`"),
+        (
+            b'{"providers": {"ok": {"models": []}, "o.p": {\n"models": [null, {},\n{"id": 5}]}}}',
+            r"line 2: providers.o.p.models\[0\]: expected `object`, got `null`",
+        ),
+        (
+            b'{"providers": {"ok": {"models": []}, "bad": {\n"models": [{},\n{"id": 5}]}}}',
+            r"line 3: providers.bad.models\[1\].id: expected `str`, got `int`",
+        ),
+        (b'{"env": {"A": "x",\n "B": 1}}', "line 2: env.B: expected `str`, got `int`"),
         (b'{"tools": {"grep": {"timeout": "5s"}}}', "tools.grep.timeout: expected `int"),
     ],
 )

@@ -553,7 +553,7 @@ async def test_a_configuration_that_cannot_be_read_leaves_the_old_one(
             session = await town.session(workspace)
             (town.directory / "crush.json").write_text("{")
             with pytest.raises(ConfigError):
-                workspace.reload()
+                await workspace.update_agent()
             run = accepted(workspace.submit(session, Prompt("hello")))
             await run.finished.wait()
             assert run.outcome == "completed"
@@ -573,7 +573,7 @@ async def test_a_reload_counts_from_the_next_run_on(
             second = accepted(workspace.submit(session, Prompt("hello"), RunID("second")))
             await model.wait_request(1)
             write_config(town.directory, options={"disabled_tools": ["ls"]})
-            workspace.reload()
+            await workspace.update_agent()
             gate.set()
             await second.finished.wait()
             assert (first.text, second.text) == ("one", "two")
@@ -589,8 +589,8 @@ async def test_who_can_be_asked_is_said_by_the_prompt_or_by_the_last_client_that
         async with open_town(tmp_path) as town:
             workspace = await town.open()
             assert workspace.is_interactive(None, has_run_id=True)
-            workspace.init_agent(interactive=False)
-            workspace.init_agent(interactive=True)
+            await workspace.init_agent(interactive=False)
+            await workspace.init_agent(interactive=True)
             assert not workspace.is_interactive(None, has_run_id=True)
             assert workspace.is_interactive(None, has_run_id=False)
             assert workspace.is_interactive(True, has_run_id=True)

@@ -1,11 +1,13 @@
-"""Configuration: discover, merge, expand, choose models. Above it store and agent, below it the wire.
+"""Configuration: discover, merge, expand, choose models, write back. Above it store and agent.
 
 Synopsis::
 
-    configuration = load(directory, env=os.environ)
+    configuration = await resolve(outside, directory, env=os.environ)
     if configuration.problem is None and configuration.large is not None:
         endpoint = configuration.endpoint(configuration.large.provider_id)
         options = configuration.call_options(configuration.large)
+
+``load`` is the same without waiting, for values that need no command and no endpoint.
 """
 
 from crush_trio.config.calls import CallOptions, call_options
@@ -15,15 +17,19 @@ from crush_trio.config.environment import go_bool
 from crush_trio.config.load import load
 from crush_trio.config.models import Chosen
 from crush_trio.config.paths import global_config_dir, global_data_dir
+from crush_trio.config.resolving import ConfigReader, Outside, resolve
 
 __all__ = [
     "CallOptions",
     "Chosen",
+    "ConfigReader",
     "Configuration",
     "Endpoint",
+    "Outside",
     "call_options",
     "global_config_dir",
     "global_data_dir",
     "go_bool",
     "load",
+    "resolve",
 ]

@@ -9,11 +9,27 @@ import attrs
 import msgspec
 
 from crush_trio.config.calls import CallOptions, call_options
-from crush_trio.config.endpoint import Endpoint, expand_endpoint
+from crush_trio.config.endpoint import Endpoint, expand_endpoint, require_runnable
 from crush_trio.config.environment import own_view
-from crush_trio.config.models import Chosen, find
+from crush_trio.config.findings import Findings
+from crush_trio.config.models import Chosen, default_small, find
 from crush_trio.errors import ConfigError
-from crush_trio.wire.config import Config, ProviderConfig
+from crush_trio.wire.config import Config, Provider, ProviderConfig, SelectedModel
+
+
+@attrs.frozen
+class Kept:
+    """What this process knows beside the files of a configuration.
+
+    Attributes:
+        models: Models by kind that were chosen since the start; they outrank the files, and are
+            told to clients as they were given.
+        limits_completions: Whether clients are told to complete only a few paths outside a git work
+            tree. Crush forgets that with the first change of a value, and is followed in it.
+    """
+
+    models: Mapping[str, SelectedModel] = attrs.field(factory=dict[str, SelectedModel])
+    limits_completions: bool = True
 
 
 @attrs.frozen
@@ -27,6 +43,8 @@ class Configuration:
         small: The model for titles and other side work; None without a provider.
         problem: Why there can be no agent although something is configured, else None.
         env: The environment with the ``env`` table set in it, for the program's sub-processes.
+        catalog: The well-known providers, whether configured or not.
+        findings: What was found out while loading, such as the output of commands.
     """
 
     wire: Config
@@ -35,6 +53,8 @@ class Configuration:
     small: Chosen | None = None
     problem: str | None = None
     env: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False, eq=False)
+    catalog: tuple[Provider, ...] = attrs.field(default=(), repr=False, eq=False)
+    findings: Findings = attrs.field(factory=lambda: Findings(asks=False), repr=False, eq=False)
 
     @property
     def providers(self) -> Mapping[str, ProviderConfig]:
@@ -47,12 +67,15 @@ class Configuration:
         return bool(self.providers)
 
     def endpoint(self, provider_id: str) -> Endpoint:
-        """Return a provider's endpoint, expanded now with the environment of the loading.
+        """Return a provider's endpoint, with the environment and the commands' output of the loading.
 
         Raises:
             ConfigError: the provider is unknown, its type cannot be used yet, or a template fails.
         """
-        return expand_endpoint(self._provider(provider_id), own_view(self.env))
+        provider = self._provider(provider_id)
+        require_runnable(provider)
+        known = attrs.evolve(self.findings, asks=False)  # all that there is was found out before
+        return expand_endpoint(provider, own_view(self.env), known.output)
 
     def chosen(self, name: str) -> Chosen:
         """Return the model called ``model`` or ``provider/model``.
@@ -61,6 +84,17 @@ class Configuration:
             ConfigError: no model, or more than one, has this name; the message lists candidates.
         """
         return find(self.providers, name)
+
+    def is_known(self, provider_id: str) -> bool:
+        """Whether a provider is configured, or one of the catalogue."""
+        return provider_id in self.providers or any(p.id == provider_id for p in self.catalog)
+
+    def default_small_model(self, provider_id: str) -> SelectedModel:
+        """Return the small model that goes with a well-known provider, else the large model (R-46)."""
+        for provider in self.catalog:
+            if provider.id == provider_id:
+                return default_small(provider)
+        return self.wire.models.get("large", SelectedModel())
 
     def call_options(self, chosen: Chosen, *, sub_agent: bool = False) -> CallOptions:
         """Return the options for calls of a chosen model.

@@ -55,9 +55,24 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 def with_defaults(
-    config: Config, project: Project, env: Mapping[str, str], *, data_dir: Path, debug: bool = False
+    config: Config,
+    project: Project,
+    env: Mapping[str, str],
+    *,
+    data_dir: Path,
+    debug: bool = False,
+    limits_completions: bool = True,
 ) -> Config:
-    """Return a merged configuration with every default that a client is told."""
+    """Return a merged configuration with every default that a client is told.
+
+    Args:
+        config: What the files say.
+        project: Where the working directory is.
+        env: Names the user's directories.
+        data_dir: The data directory, absolute.
+        debug: Turn ``options.debug`` on.
+        limits_completions: Limit completions outside a git work tree.
+    """
     options = Options() if config.options is msgspec.UNSET else config.options
     options = replace(
         options,
@@ -68,7 +83,11 @@ def with_defaults(
         skills_paths=tuple(dict.fromkeys((*options.skills_paths, *_skills(project, env)))),
         attribution=_attribution(options.attribution),
         initialize_as=options.initialize_as or "AGENTS.md",
-        tui=_tui(Tui() if options.tui is msgspec.UNSET else options.tui, project, env),
+        tui=_tui(
+            Tui() if options.tui is msgspec.UNSET else options.tui,
+            env,
+            limited=limits_completions and not project.in_git,
+        ),
         **{name: go_bool(env[var]) for var, name in _SWITCHES.items() if var in env},
     )
     tools = config.tools
@@ -124,8 +143,8 @@ def _attribution(given: Attribution | None) -> Attribution:
     return replace(given, trailer_style=styles[given.co_authored_by])
 
 
-def _tui(tui: Tui, project: Project, env: Mapping[str, str]) -> Tui:
-    if not project.in_git:
+def _tui(tui: Tui, env: Mapping[str, str], *, limited: bool) -> Tui:
+    if limited:
         tui = replace(tui, completions=Completions(*_limits(tui.completions)))
     if tui.transparent is None and env.get("TERM_PROGRAM") == "Apple_Terminal":
         tui = replace(tui, transparent=True)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from crush_trio.config.environment import go_bool
-from crush_trio.config.expand import expand
+from crush_trio.config.expand import Outputs, expand, no_commands
 from crush_trio.errors import ConfigError
 from crush_trio.wire.config import ProviderConfig
 
@@ -67,7 +67,23 @@ class Endpoint:
     cache_markers: bool = True
 
 
-def expand_endpoint(provider: ProviderConfig, env: Mapping[str, str]) -> Endpoint:
+def require_runnable(provider: ProviderConfig) -> None:
+    """Refuse a provider whose models cannot be used yet.
+
+    Raises:
+        ConfigError: its type is not among those that can.
+    """
+    if provider.type not in RUNNABLE:
+        known = ", ".join(sorted(RUNNABLE))
+        raise ConfigError(
+            f"provider {provider.id!r}: type {provider.type!r} is not supported yet; "
+            f"these are: {known}"
+        )
+
+
+def expand_endpoint(
+    provider: ProviderConfig, env: Mapping[str, str], outputs: Outputs = no_commands
+) -> Endpoint:
     """Return a provider's endpoint with its templates expanded.
 
     A header that expands to nothing is left out; an empty key is allowed, for local servers.
@@ -75,29 +91,22 @@ def expand_endpoint(provider: ProviderConfig, env: Mapping[str, str]) -> Endpoin
     Args:
         provider: The entry, with its id filled in.
         env: The program's own view of the environment.
+        outputs: Is asked what commands print.
 
     Raises:
-        ConfigError: the type cannot be used yet, or a template fails; no value is shown.
+        ConfigError: a template fails; no value is shown.
     """
-    where = f"provider {provider.id!r}"
-    if provider.type not in RUNNABLE:
-        known = ", ".join(sorted(RUNNABLE))
-        raise ConfigError(
-            f"{where}: type {provider.type!r} is not supported yet; these are: {known}"
-        )
-    base_url = _expand(f"{where}: base_url", provider.base_url, env)
+    base_url = _value(provider, "base_url", provider.base_url, env, outputs)
     if not base_url:
-        raise ConfigError(f"{where}: base_url {provider.base_url!r} expands to nothing")
-    headers = {
-        name: _expand(f"{where}: header {name!r}", template, env)
-        for name, template in (provider.extra_headers or {}).items()
-    }
+        raise ConfigError(
+            f"provider {provider.id!r}: base_url {provider.base_url!r} expands to nothing"
+        )
     return Endpoint(
         provider_id=provider.id,
         type=provider.type,
         base_url=base_url,
-        api_key=_expand(f"{where}: api_key", provider.api_key, env),
-        headers={name: value for name, value in headers.items() if value},
+        api_key=_value(provider, "api_key", provider.api_key, env, outputs),
+        headers=expand_headers(provider, env, outputs),
         extra_body=dict(provider.extra_body or {}),
         system_prompt_prefix=provider.system_prompt_prefix,
         flat_rate=provider.flat_rate,
@@ -105,8 +114,25 @@ def expand_endpoint(provider: ProviderConfig, env: Mapping[str, str]) -> Endpoin
     )
 
 
-def _expand(what: str, template: str, env: Mapping[str, str]) -> str:
+def expand_headers(
+    provider: ProviderConfig, env: Mapping[str, str], outputs: Outputs = no_commands
+) -> dict[str, str]:
+    """Return a provider's own headers, expanded as for :func:`expand_endpoint`.
+
+    Raises:
+        ConfigError: a template fails; no value is shown.
+    """
+    headers = {
+        name: _value(provider, f"header {name!r}", template, env, outputs)
+        for name, template in (provider.extra_headers or {}).items()
+    }
+    return {name: value for name, value in headers.items() if value}
+
+
+def _value(
+    provider: ProviderConfig, what: str, template: str, env: Mapping[str, str], outputs: Outputs
+) -> str:
     try:
-        return expand(template, env)
+        return expand(template, env, outputs)
     except ConfigError as error:
-        raise ConfigError(f"{what}: {error}") from None
+        raise ConfigError(f"provider {provider.id!r}: {what}: {error}") from None

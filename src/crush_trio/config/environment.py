@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from crush_trio.config.expand import expand
+from crush_trio.config.expand import Outputs, expand, no_commands
 from crush_trio.errors import ConfigError
 
 _PREFIX: Final = "CRUSH_"
@@ -23,7 +23,9 @@ def go_bool(text: str) -> bool:
     return text in _TRUE
 
 
-def with_table(env: Mapping[str, str], table: Mapping[str, str]) -> dict[str, str]:
+def with_table(
+    env: Mapping[str, str], table: Mapping[str, str], outputs: Outputs = no_commands
+) -> dict[str, str]:
     """Return ``env`` with the configuration's ``env`` table set in it (agent contract 3.2).
 
     Names are set in alphabetical order, each expanded with those before it. A value that cannot be
@@ -32,7 +34,7 @@ def with_table(env: Mapping[str, str], table: Mapping[str, str]) -> dict[str, st
     result = dict(env)
     for name in sorted(table):
         try:
-            result[name] = expand(table[name], result)
+            result[name] = expand(table[name], dict(result), outputs)
         except ConfigError as error:
             _log.warning("env %s is not set: %s", name, error)
     return result

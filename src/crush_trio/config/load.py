@@ -1,33 +1,40 @@
-"""Loading: files, merge, defaults, providers, models (agent contract 3.1 to 3.4, 3.8 and 3.10).
+"""Loading: files, merge, defaults, providers, models (agent contract 3.1 to 3.5, 3.8 and 3.10).
 
-Read so far: the user's file, the program's file and the project's files, as JSON. Nothing is
-written, fetched or run.
+All of it is one synchronous step, so that a configuration is one consistent reading. What that step
+lacks from outside it asks for, see :mod:`crush_trio.config.findings`. Nothing is written here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 import msgspec
 from msgspec.structs import replace
 
-from crush_trio.config.configuration import Configuration
+from crush_trio.config.catalog import known_providers
+from crush_trio.config.configuration import Configuration, Kept
 from crush_trio.config.defaults import with_defaults
+from crush_trio.config.documents import Documents, checked
 from crush_trio.config.entries import Entries, prepare
 from crush_trio.config.environment import own_view, with_table
-from crush_trio.config.files import Source, decode, read, sources
-from crush_trio.config.merge import merge
-from crush_trio.config.models import Chosen, select
-from crush_trio.config.paths import Project, data_directory, find_project
+from crush_trio.config.files import FILE_NAME, Source, read, sources
+from crush_trio.config.findings import Findings
+from crush_trio.config.models import Chosen, chosen_now, select
+from crush_trio.config.paths import data_directory, find_project
 from crush_trio.errors import ConfigError
-from crush_trio.wire.config import Config
+from crush_trio.wire.config import Config, Options, Provider, SelectedModel
 
 
 def load(
-    directory: Path, *, env: Mapping[str, str], data_dir: str = "", debug: bool = False
+    directory: Path,
+    *,
+    env: Mapping[str, str],
+    data_dir: str = "",
+    debug: bool = False,
+    kept: Kept | None = None,
+    findings: Findings | None = None,
 ) -> Configuration:
     """Return the configuration of a working directory. Not a checkpoint; reads a few small files.
 
@@ -40,67 +47,83 @@ def load(
             still names files below ``$HOME``. So the server passes its own environment here.
         data_dir: The caller's data directory, before all others; may be relative to ``directory``.
         debug: Turn ``options.debug`` on whatever the files say.
+        kept: What this process knows beside the files; nothing if None.
+        findings: What is known from outside; None asks nobody, and then a command fails.
 
     Raises:
         ConfigError: a file cannot be read or is wrong, files contradict each other, or default
             providers are off and no other provider is usable.
+        Needed: something must be found out first; never with ``findings`` None.
     """
+    findings, kept = findings or Findings(asks=False), kept or Kept()
     project = find_project(directory)
-    config = _merged(sources(project, env))
-    full_env = with_table(env, config.env)
-    place = _data_directory(project, config, data_dir)
-    config = with_defaults(config, project, env, data_dir=place, debug=debug)
+    documents = Documents()
+    for source in sources(project, env):
+        documents.add(source.path, read(source))
+    given = _options(documents.config).data_directory
+    option = "" if given is msgspec.UNSET else given
+    place = data_directory(project, argument=data_dir, option=option)
+    documents.add(place / FILE_NAME, read(Source(place / FILE_NAME)))
+    config = checked(documents.config)
+    full_env = with_table(env, config.env, findings.output)
+    config = with_defaults(
+        config,
+        project,
+        env,
+        data_dir=place,
+        debug=debug,
+        limits_completions=kept.limits_completions,
+    )
+    options = _options(config)
+    catalog = known_providers(env, cached=not options.disable_provider_auto_update)
+    known = () if options.disable_default_providers else catalog
     assert config.providers is not msgspec.UNSET
-    entries = prepare(config.providers, own_view(full_env))
+    entries = prepare(config.providers, own_view(full_env), known=known, findings=findings)
+    if options.disable_default_providers and not entries.kept:
+        raise _nothing_left(entries)
     config = replace(config, providers=entries.kept)
-    _check_any(config, entries)
-    return _choose(Configuration(config, place, env=full_env), entries)
+    loaded = Configuration(config, place, env=full_env, catalog=catalog, findings=findings)
+    return _choose(loaded, entries, known, kept.models)
 
 
-def _merged(found: list[Source]) -> Config:
-    document: dict[str, Any] = {}
-    for source in found:
-        later = read(source)
-        try:
-            document = merge(document, later)
-        except ConfigError as error:
-            raise ConfigError(f"{source.path}: {error}") from error
-    return decode(document)
+def _options(config: Config) -> Options:
+    return Options() if config.options is msgspec.UNSET else config.options
 
 
-def _data_directory(project: Project, config: Config, argument: str) -> Path:
-    options = config.options
-    option = "" if options is msgspec.UNSET else options.data_directory
-    return data_directory(
-        project, argument=argument, option="" if option is msgspec.UNSET else option
-    )
+def _nothing_left(entries: Entries) -> ConfigError:
+    """Return the refusal of a configuration without any provider (probe: no-providers-at-all)."""
+    why = "; ".join(["no other provider is configured", *entries.dropped.values()])
+    return ConfigError(f"default providers are disabled (disable_default_providers), and {why}")
 
 
-def _check_any(config: Config, entries: Entries) -> None:
-    """Refuse a configuration that switches all providers off (probe: no-providers-at-all)."""
-    assert config.options is not msgspec.UNSET
-    if config.options.disable_default_providers and not entries.kept:
-        why = "; ".join(["no other provider is configured", *entries.dropped.values()])
-        raise ConfigError(f"default providers are disabled (disable_default_providers), and {why}")
-
-
-def _choose(loaded: Configuration, entries: Entries) -> Configuration:
+def _choose(
+    loaded: Configuration,
+    entries: Entries,
+    known: Iterable[Provider],
+    choices: Mapping[str, SelectedModel],
+) -> Configuration:
     """Return the configuration with its models, and with the reason if they cannot be used."""
-    models = select(loaded.providers, loaded.wire.models)
+    wire = loaded.wire
+    models = select(loaded.providers, wire.models, known)
     if models is None:
-        return attrs.evolve(loaded, problem="; ".join(entries.dropped.values()) or None)
-    large, small = models
-    selected = {**loaded.wire.models, "large": large.selected, "small": small.selected}
-    wire = replace(loaded.wire, models=selected)
-    return attrs.evolve(
-        loaded, wire=wire, large=large, small=small, problem=_problem(loaded, large)
-    )
+        wire = replace(wire, models={**wire.models, **choices})
+        return attrs.evolve(loaded, wire=wire, problem="; ".join(entries.dropped.values()) or None)
+    kinds: dict[str, Chosen | None] = {"large": models[0], "small": models[1]}
+    selected = {kind: chosen.selected for kind, chosen in zip(kinds, models, strict=True)}
+    problems: list[str] = []
+    for kind in kinds.keys() & choices.keys():
+        kinds[kind], problem = chosen_now(loaded.providers, choices[kind])
+        problems += [f"{kind} model: {problem}"] if problem else []
+    wire = replace(wire, models={**wire.models, **selected, **choices})
+    loaded = attrs.evolve(loaded, wire=wire, large=kinds["large"], small=kinds["small"])
+    return attrs.evolve(loaded, problem="; ".join(problems) or _problem(loaded))
 
 
-def _problem(loaded: Configuration, large: Chosen) -> str | None:
+def _problem(loaded: Configuration) -> str | None:
     """Return why the large model cannot be reached; the small one can be done without."""
+    assert loaded.large is not None
     try:
-        loaded.endpoint(large.provider_id)
+        loaded.endpoint(loaded.large.provider_id)
     except ConfigError as error:
         return str(error)
     return None

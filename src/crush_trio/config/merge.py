@@ -13,31 +13,45 @@ from typing import Any
 from crush_trio.errors import ConfigError
 
 
+class KindsDifferError(ConfigError):
+    """Two files give one key values of different kinds.
+
+    Attributes:
+        key: The way to the value.
+    """
+
+    def __init__(self, key: tuple[str, ...], why: str) -> None:
+        super().__init__(f"{'.'.join(key)}: {why}")
+        self.key = key
+
+
 def merge(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
     """Return both documents as one; neither is changed.
 
     Raises:
-        ConfigError: a key has values of different kinds; the message names the key, not the values.
+        KindsDifferError: a key has values of different kinds; it names the key, not the values.
     """
-    return _merge_objects(earlier, later, "")
+    return _merge_objects(earlier, later, ())
 
 
-def _merge_objects(earlier: Mapping[str, Any], later: Mapping[str, Any], at: str) -> dict[str, Any]:
+def _merge_objects(
+    earlier: Mapping[str, Any], later: Mapping[str, Any], at: tuple[str, ...]
+) -> dict[str, Any]:
     merged = dict(earlier)
     for key, value in later.items():
         before = merged.get(key)
-        merged[key] = value if before is None else _merge_values(before, value, f"{at}{key}")
+        merged[key] = value if before is None else _merge_values(before, value, (*at, key))
     return merged
 
 
-def _merge_values(earlier: Any, later: Any, at: str) -> Any:
+def _merge_values(earlier: Any, later: Any, at: tuple[str, ...]) -> Any:
     if later is None:
         return earlier
     before, after = _kind(earlier), _kind(later)
     if before != after:
-        raise ConfigError(f"{at}: {after} here, but {before} earlier")
+        raise KindsDifferError(at, f"{after} here, but {before} earlier")
     if after == "object":
-        return _merge_objects(earlier, later, f"{at}.")
+        return _merge_objects(earlier, later, at)
     return [*earlier, *later] if after == "array" else later
 
 

@@ -10,11 +10,12 @@ import logging
 from collections.abc import Iterable, Mapping
 
 import attrs
+import msgspec
 from msgspec.structs import replace
 
 from crush_trio.config.endpoint import RUNNABLE
 from crush_trio.errors import ConfigError
-from crush_trio.wire.config import Model, ProviderConfig, SelectedModel
+from crush_trio.wire.config import Model, Provider, ProviderConfig, SelectedModel
 
 LISTED = 20
 """Most candidates that an error lists; a longer list hides the message."""
@@ -32,19 +33,56 @@ class Chosen:
 
 
 def select(
-    providers: Mapping[str, ProviderConfig], configured: Mapping[str, SelectedModel]
+    providers: Mapping[str, ProviderConfig],
+    configured: Mapping[str, SelectedModel],
+    known: Iterable[Provider] = (),
 ) -> tuple[Chosen, Chosen] | None:
     """Return the large and the small model, or None where there is no provider.
 
-    A small model that is not configured is the large one, since no catalogue knows a better one.
+    A small model that is not configured is the default one beside a known provider, and else the
+    large one.
+
+    Args:
+        providers: The usable providers.
+        configured: What was chosen.
+        known: The catalogue, in the order in which a default is looked for.
     """
-    default = _default(providers)
+    catalogue = {each.id: each for each in known}
+    default = _default(providers, catalogue)
     if default is None:
         return None
-    large = _configured(providers, configured.get("large"), default)
-    if configured.get("small") is None:
-        return large, large
-    return large, _configured(providers, configured.get("small"), default)
+    large = _configured(providers, configured.get("large"), default[0])
+    if configured.get("small") is not None:
+        return large, _configured(providers, configured.get("small"), default[1])
+    return large, default[1] if large.provider_id in catalogue else large
+
+
+def chosen_now(
+    providers: Mapping[str, ProviderConfig], wanted: SelectedModel
+) -> tuple[Chosen | None, str]:
+    """Return a model as somebody chose it just now, unchanged; else why it cannot be used."""
+    provider = providers.get(wanted.provider)
+    if provider is None:
+        return None, f"provider {wanted.provider!r} is not configured"
+    for model in provider.models:
+        if model.id == wanted.model:
+            return Chosen(wanted, model, provider.id), ""
+    return None, f"model {wanted.model!r} is not among those of provider {provider.id!r}"
+
+
+def default_small(provider: Provider) -> SelectedModel:
+    """Return the small model that goes with a known provider (R-46)."""
+    wanted = provider.default_small_model_id
+    for model in provider.models:
+        if model.id == wanted:
+            effort = model.default_reasoning_effort
+            return SelectedModel(
+                model.id,
+                provider.id,
+                reasoning_effort="" if effort is msgspec.UNSET else effort,
+                max_tokens=model.default_max_tokens,
+            )
+    return SelectedModel(wanted, provider.id)
 
 
 def find(providers: Mapping[str, ProviderConfig], name: str) -> Chosen:
@@ -63,12 +101,27 @@ def find(providers: Mapping[str, ProviderConfig], name: str) -> Chosen:
     return _chosen(*found[0])
 
 
-def _default(providers: Mapping[str, ProviderConfig]) -> Chosen | None:
-    """Return the first model of the alphabetically first provider, if possible of one that we can run."""
-    if not providers:
+def _default(
+    providers: Mapping[str, ProviderConfig], catalogue: Mapping[str, Provider]
+) -> tuple[Chosen, Chosen] | None:
+    """Return the default models: of the first known provider, else of the alphabetically first.
+
+    If possible of one that we can run.
+    """
+    names = [name for name in catalogue if name in providers]
+    names += sorted(name for name in providers if name not in catalogue)
+    if not names:
         return None
-    first = min(providers, key=lambda name: (providers[name].type not in RUNNABLE, name))
-    return _chosen(first, providers[first].models[0])
+    first = providers[min(names, key=lambda name: providers[name].type not in RUNNABLE)]
+    known = catalogue.get(first.id, Provider())
+    wanted = known.default_large_model_id, known.default_small_model_id
+    return _named(first, wanted[0]), _named(first, wanted[1])
+
+
+def _named(provider: ProviderConfig, model_id: str) -> Chosen:
+    """Return a provider's model, its first one if it has none of this name."""
+    found = (model for model in provider.models if model.id == model_id)
+    return _chosen(provider.id, next(found, provider.models[0]))
 
 
 def _configured(

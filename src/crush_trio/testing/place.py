@@ -10,12 +10,15 @@ import json
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from crush_trio.config import Configuration, load
+from crush_trio.config.configuration import Kept
+from crush_trio.config.findings import Findings
 
 PROJECT = "project"
 """The directory that a world's clients work in, if they name no other one."""
@@ -53,12 +56,22 @@ class Place:
         return path
 
     def read_config(
-        self, directory: Path, *, env: Mapping[str, str], data_dir: str = "", debug: bool = False
+        self,
+        directory: Path,
+        *,
+        env: Mapping[str, str],
+        data_dir: str = "",
+        debug: bool = False,
+        kept: Kept | None = None,
+        findings: Findings | None = None,
     ) -> Configuration:
         """Read a directory's configuration; what was read once is kept, since nobody changes it."""
+        read = partial(load, directory, env=env, data_dir=data_dir, debug=debug, findings=findings)
+        if kept is not None and kept != Kept():
+            return read(kept=kept)
         key = (directory, data_dir, debug)
         if key not in self._known:
-            self._known[key] = load(directory, env=env, data_dir=data_dir, debug=debug)
+            self._known[key] = read()
         return self._known[key]
 
 

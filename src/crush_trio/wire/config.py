@@ -30,6 +30,37 @@ class SelectedModel(msgspec.Struct, frozen=True, omit_defaults=True):
     provider_options: Json | None = None
 
 
+class RecentModel(msgspec.Struct, frozen=True):
+    """A model that was chosen lately."""
+
+    model: str = ""
+    provider: str = ""
+
+
+class TokenClient(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who a token was given to, and where it can be renewed."""
+
+    client_id: str = ""
+    client_secret: str = ""
+    auth_url: str = ""
+    token_url: str = ""
+    auth_style: int = 0
+
+
+class Token(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a login gave (wire contract 3.3); times are unix seconds, and seconds."""
+
+    access_token: str = msgspec.field(default_factory=str)
+    refresh_token: str = ""
+    expires_in: int = msgspec.field(default_factory=int)
+    expires_at: int = msgspec.field(default_factory=int)
+    client: TokenClient | None = None
+
+    def __repr__(self) -> str:
+        """Hide it (A2)."""
+        return "<Token>"
+
+
 class ModelOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """Sampling values that come with a model."""
 
@@ -81,6 +112,21 @@ class ProviderConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     def __repr__(self) -> str:
         """Name the provider without its secrets (A2)."""
         return f"<ProviderConfig {self.id!r} {self.type!r} {len(self.models)} models>"
+
+
+class Provider(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A provider of the catalogue, with all its models (wire contract 3.6)."""
+
+    # Factories: both are printed always.
+    name: str = msgspec.field(default_factory=str)
+    id: str = msgspec.field(default_factory=str)
+    api_key: str = ""
+    api_endpoint: str = ""
+    type: str = ""
+    default_large_model_id: str = ""
+    default_small_model_id: str = ""
+    models: tuple[Model, ...] = ()
+    default_headers: dict[str, str] | None = None
 
 
 class Completions(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -156,6 +202,15 @@ class ToolsConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     ls: LsLimits = LsLimits()
     grep: Timeout = Timeout()
     glob: Timeout = Timeout()
+
+
+class Hook(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A command that is run around a tool; ``matcher`` is for the tool's name, seconds to run."""
+
+    name: str = ""
+    matcher: str = ""
+    command: str = msgspec.field(default_factory=str)
+    timeout: int = 0
 
 
 class Config(msgspec.Struct, frozen=True, omit_defaults=True):

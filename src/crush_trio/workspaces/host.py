@@ -17,6 +17,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from crush_trio.config import resolve
 from crush_trio.errors import (
     BadRequestError,
     ClientRetiredError,
@@ -28,10 +29,11 @@ from crush_trio.ids import ClientID, WorkspaceID, new_id
 from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.workspaces.claims import Claims
 from crush_trio.workspaces.datadir import DataDirectories, StoreOpener
+from crush_trio.workspaces.plan import Plan
 from crush_trio.workspaces.register import Register
 from crush_trio.workspaces.saved import SavedClaim, SavedWorkspace
 from crush_trio.workspaces.slots import Slot, Slots, why_not_open
-from crush_trio.workspaces.workspace import Equipment, Plan, Workspace, open_workspace
+from crush_trio.workspaces.workspace import Equipment, Workspace, open_workspace
 
 logger = logging.getLogger(__name__)
 
@@ -212,8 +214,13 @@ class WorkspaceHost:
         opened: Workspace | None = None
         try:
             request = opening.request
-            config = self._equipment.read_config(
-                slot.key, env=self._env, data_dir=request.data_dir, debug=request.debug
+            config = await resolve(
+                self._equipment.outside,
+                slot.key,
+                read=self._equipment.read_config,
+                env=self._env,
+                data_dir=request.data_dir,
+                debug=request.debug,
             )
             plan = Plan(request, slot.key, config, opening.id, self._env)
             async with (

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
-from typing import Protocol
 
 import attrs
 import trio
 
 from crush_trio.agent.agent import Agent, EmbeddedModel, Home
 from crush_trio.agent.providers import ProviderOpener, Providers, open_providers
-from crush_trio.config import Configuration, load
+from crush_trio.config import ConfigReader, Configuration, Outside, load
 from crush_trio.errors import (
     BadRequestError,
     ConfigError,
@@ -27,7 +25,7 @@ from crush_trio.errors import (
     WorkspaceClosingError,
 )
 from crush_trio.hub import Hub, Subscription, Wish, first_id
-from crush_trio.ids import ClientID, RunID, SessionID, WorkspaceID, new_id
+from crush_trio.ids import ClientID, RunID, SessionID, new_id
 from crush_trio.messages import Prompt
 from crush_trio.observer import SILENT, Observer
 from crush_trio.permissions import Permissions
@@ -36,49 +34,17 @@ from crush_trio.settings import Settings
 from crush_trio.tools.base import Surroundings, Tool
 from crush_trio.tools.jobs import Jobs, open_jobs
 from crush_trio.tools.processes import Shell, run_shell
+from crush_trio.wire.events import ConfigChanged, Event
 from crush_trio.wire.runs import AgentInfo
 from crush_trio.wire.sessions import Session
-from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.workspaces.claims import Claims
+from crush_trio.workspaces.configured import Configured
 from crush_trio.workspaces.datadir import DataDirectory
 from crush_trio.workspaces.hello import hello_event, replay_rule
+from crush_trio.workspaces.outside import ModelLister, ShellAndModels, list_models_of
+from crush_trio.workspaces.plan import Plan
 
 logger = logging.getLogger(__name__)
-
-
-@attrs.frozen
-class Plan:
-    """What a workspace is opened with; the first creator's wishes (W1).
-
-    Attributes:
-        request: The create request as it came.
-        directory: The resolved directory, which is the workspace's identity.
-        config: As loaded for this directory.
-        id: The workspace's; that of before if a restart knows it.
-        server_env: The server's environment, which the configuration is read with.
-    """
-
-    request: CreateWorkspace
-    directory: Path
-    config: Configuration
-    id: WorkspaceID
-    server_env: Mapping[str, str] = attrs.field(repr=False)
-
-    @property
-    def process_env(self) -> dict[str, str]:
-        """What sub-processes get: the server's environment with the creator's over it."""
-        pairs = (entry.partition("=") for entry in self.request.env or ())
-        return {**self.config.env, **{name: value for name, _, value in pairs if name}}
-
-
-class ConfigReader(Protocol):
-    """Reads the configuration of a directory; see :func:`crush_trio.config.load`."""
-
-    def __call__(
-        self, directory: Path, *, env: Mapping[str, str], data_dir: str = "", debug: bool = False
-    ) -> Configuration:
-        """Return it, or raise :class:`~crush_trio.errors.ConfigError`."""
-        ...
 
 
 @attrs.frozen
@@ -88,8 +54,9 @@ class Equipment:
     Attributes:
         now: Unix seconds.
         shell: Runs the commands of tools.
-        read_config: Reads a directory's configuration.
+        read_config: Reads a directory's configuration; see :func:`crush_trio.config.load`.
         tools: What models may call beside the built-in tools; one of the same name takes its place.
+        list_models: Asks a provider's endpoint which models it has.
     """
 
     open_provider: ProviderOpener
@@ -100,6 +67,12 @@ class Equipment:
     read_config: ConfigReader = load
     tools: tuple[Tool, ...] = ()
     observer: Observer = SILENT
+    list_models: ModelLister = list_models_of
+
+    @property
+    def outside(self) -> Outside:
+        """The outside world that configurations are resolved with."""
+        return ShellAndModels(self.shell, self.list_models, self.settings)
 
 
 class Workspace:
@@ -127,7 +100,13 @@ class Workspace:
         self.id = plan.id
         self.plan = plan
         self.data = data
-        self.config = plan.config
+        self.configured = Configured(
+            plan,
+            equipment.outside,
+            equipment.read_config,
+            self._start_change,
+            self._tell_change,
+        )
         self.observer = equipment.observer
         self.hub = Hub(
             equipment.settings, first=first_id(equipment.now()), observer=equipment.observer
@@ -144,7 +123,6 @@ class Workspace:
         )
         self._nursery = nursery
         self._settings = equipment.settings
-        self._read_config = equipment.read_config
         self._runs: set[Run] = set()
         self._idle = trio.Event()
         self._idle.set()
@@ -285,31 +263,54 @@ class Workspace:
         """Return the agent as clients see it (R-35)."""
         return self.agent.info(busy=self.busy)
 
-    def reload(self) -> None:
-        """Read the configuration again; a run in flight keeps what it has (R-37). Not a checkpoint.
+    @property
+    def config(self) -> Configuration:
+        """The configuration in force; the agent has the one of its last update."""
+        return self.configured.current
+
+    async def update_agent(self) -> None:
+        """Read the configuration again and let the agent use it (R-38).
+
+        A run in flight keeps what it has. Waits for what the configuration needs from outside.
 
         Raises:
-            ConfigError: it cannot be read; the old one stays.
+            BadRequestError: there is no agent to update.
+            ConfigError: it cannot be read or used; the agent keeps the old one.
         """
-        request = self.plan.request
-        self.config = self._read_config(
-            self.plan.directory,
-            env=self.plan.server_env,
-            data_dir=request.data_dir,
-            debug=request.debug,
-        )
-        self.agent.configure(self.config)
+        if not self.agent.ready:
+            raise BadRequestError("agent configuration is missing")
+        await self.configured.read_again()
+        self._configure_agent()
 
-    def init_agent(self, *, interactive: bool) -> None:
-        """Build the agent anew for a client that starts (R-37). Not a checkpoint.
+    async def init_agent(self, *, interactive: bool) -> None:
+        """Build the agent anew for a client that starts (R-37).
+
+        A run in flight keeps what it has. Waits for what the configuration needs from outside, which
+        is asked for again.
 
         Raises:
+            BadRequestError: nothing is configured.
             ConfigError: something is configured and cannot be used.
         """
-        if self.config.problem is not None:
-            raise ConfigError(self.config.problem)
+        await self.configured.read_again(fresh=True)
+        self._configure_agent()
         self._headless = self._headless or not interactive
         self.agent.rebuild()
+
+    def _configure_agent(self) -> None:
+        if not self.config.is_configured:
+            raise BadRequestError("coder agent configuration is missing")
+        if self.config.problem is not None:
+            raise ConfigError(self.config.problem)
+        self.agent.configure(self.config)
+
+    def _start_change(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        if self.closing:
+            raise WorkspaceClosingError
+        self.start(work, name)
+
+    def _tell_change(self) -> None:
+        self.hub.publish(Event("config_changed", "updated", ConfigChanged(self.id)))
 
     def is_interactive(self, said: bool | None, *, has_run_id: bool) -> bool:
         """Whether somebody can be asked questions during a run: what its prompt says decides (R-37)."""

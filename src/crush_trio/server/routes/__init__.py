@@ -12,6 +12,7 @@ from quart import Blueprint, request
 from crush_trio.server.routes import (
     agent,
     api,
+    configuration,
     files,
     permissions,
     runs,
@@ -27,7 +28,17 @@ GOODBYE = "workspaces.release"
 
 def blueprints(host: WorkspaceHost) -> list[Blueprint]:
     """Return all routes below ``/v1``."""
-    nouns = (server, workspaces, sessions, agent, runs, permissions, files, api)
+    nouns = (
+        server,
+        workspaces,
+        sessions,
+        agent,
+        runs,
+        permissions,
+        files,
+        configuration,
+        api,
+    )
     made = [noun.blueprint(host) for noun in nouns]
 
     async def reopen() -> None:

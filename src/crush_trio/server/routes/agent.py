@@ -1,10 +1,9 @@
-"""The agent of a workspace and its sessions' busy state (R-35, R-37 to R-39)."""
+"""The agent of a workspace and its sessions' busy state (R-35, R-37 to R-39, R-46)."""
 
 from __future__ import annotations
 
 from quart import Blueprint, Response, request
 
-from crush_trio.errors import BadRequestError
 from crush_trio.ids import SessionID
 from crush_trio.server.body import read_body
 from crush_trio.server.openapi import operation
@@ -27,21 +26,19 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     async def init(workspace_id: str) -> Response:
         """Build the agent anew; the body is read only if a length announces one (R-37)."""
         wanted = await read_body(AgentInit) if request.content_length else AgentInit()
-        workspace = host.get(workspace_id)
-        workspace.reload()
-        if not workspace.config.is_configured:
-            raise BadRequestError("coder agent configuration is missing")
-        workspace.init_agent(interactive=wanted.interactive)
+        await host.get(workspace_id).init_agent(interactive=wanted.interactive)
         return empty()
 
     @routes.post("/update")
     @operation("Let the agent read the configuration again.")
     async def update(workspace_id: str) -> Response:
-        workspace = host.get(workspace_id)
-        if not workspace.agent.ready:
-            raise BadRequestError("agent configuration is missing")
-        workspace.reload()
+        await host.get(workspace_id).update_agent()
         return empty()
+
+    @routes.get("/default-small-model")
+    async def default_small_model(workspace_id: str) -> Response:
+        wanted = request.args.get("provider_id", "")
+        return answer(host.get(workspace_id).config.default_small_model(wanted))
 
     @routes.get("/sessions/<session_id>")
     @operation("A session, and whether it is busy.", reply=AgentSession)

@@ -1,0 +1,116 @@
+"""Changes of a workspace's configuration, and the catalogue (R-13, R-47 to R-53).
+
+Every change is written to the file of its scope, and every client of the workspace hears of it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from quart import Blueprint, Response
+
+from crush_trio.config import Configuration
+from crush_trio.errors import BadRequestError, CrushTrioError, NotSupportedError
+from crush_trio.server.body import read_body
+from crush_trio.server.problems import answer, empty
+from crush_trio.wire.changes import (
+    ChooseModel,
+    CompactMode,
+    ImportedToken,
+    ProviderKey,
+    RefreshToken,
+    RemoveField,
+    SetField,
+)
+from crush_trio.wire.config import Token
+from crush_trio.workspaces import WorkspaceHost
+
+
+def key_of(wanted: ProviderKey) -> str | Token:
+    """Return the key or the token in a body, as its kind says.
+
+    Raises:
+        BadRequestError: there is no such kind, or it is something else.
+    """
+    kinds: dict[str, tuple[type[str | Token], str]] = {
+        "string": (str, "string"),
+        "oauth": (Token, "oauth token"),
+    }
+    if wanted.kind not in kinds:
+        raise BadRequestError(f'unsupported api key kind "{wanted.kind}"')
+    type_, name = kinds[wanted.kind]
+    try:
+        return msgspec.convert(wanted.api_key, type_)
+    except msgspec.ValidationError as error:
+        raise BadRequestError(f"decode api key {name}: {error}") from error
+
+
+def why_not_renewed(config: Configuration, name: str) -> CrushTrioError:
+    """Return why a provider's token cannot be renewed."""
+    provider = config.providers.get(name)
+    if provider is None:
+        return BadRequestError(f"provider {name} not found")
+    if provider.oauth is None:
+        return BadRequestError(f"provider {name} does not have an OAuth token")
+    return NotSupportedError(
+        f"failed to refresh OAuth token for provider {name}: "
+        "this server cannot renew tokens yet; log in again with crush"
+    )
+
+
+def blueprint(host: WorkspaceHost) -> Blueprint:
+    """Return the routes of the configuration."""
+    routes = Blueprint("configuration", __name__, url_prefix="/v1/workspaces/<workspace_id>")
+
+    @routes.get("/providers")
+    async def providers(workspace_id: str) -> Response:
+        """List the whole catalogue, whatever of it is configured."""
+        return answer(host.get(workspace_id).config.catalog or None)
+
+    @routes.post("/config/set")
+    async def set_field(workspace_id: str) -> Response:
+        wanted = await read_body(SetField)
+        await host.get(workspace_id).configured.set(wanted.scope, wanted.key, wanted.value)
+        return empty()
+
+    @routes.post("/config/remove")
+    async def remove_field(workspace_id: str) -> Response:
+        wanted = await read_body(RemoveField)
+        await host.get(workspace_id).configured.remove(wanted.scope, wanted.key)
+        return empty()
+
+    @routes.post("/config/model")
+    async def choose_model(workspace_id: str) -> Response:
+        """Choose a model; the agent takes it at its next update."""
+        wanted = await read_body(ChooseModel)
+        configured = host.get(workspace_id).configured
+        await configured.choose_model(wanted.scope, wanted.model_type, wanted.model)
+        return empty()
+
+    @routes.post("/config/compact")
+    async def compact(workspace_id: str) -> Response:
+        wanted = await read_body(CompactMode)
+        configured = host.get(workspace_id).configured
+        await configured.set_compact_mode(wanted.scope, enabled=wanted.enabled)
+        return empty()
+
+    @routes.post("/config/provider-key")
+    async def provider_key(workspace_id: str) -> Response:
+        wanted = await read_body(ProviderKey)
+        key = key_of(wanted)
+        configured = host.get(workspace_id).configured
+        await configured.store_key(wanted.scope, wanted.provider_id, key)
+        return empty()
+
+    @routes.post("/config/import-copilot")
+    async def import_copilot(workspace_id: str) -> Response:
+        """Say that there is no login to take over: Copilot cannot be used here."""
+        host.get(workspace_id)
+        return answer(ImportedToken())
+
+    @routes.post("/config/refresh-oauth")
+    async def refresh_oauth(workspace_id: str) -> Response:
+        """Refuse: tokens are not renewed here yet."""
+        wanted = await read_body(RefreshToken)
+        raise why_not_renewed(host.get(workspace_id).config, wanted.provider_id)
+
+    return routes

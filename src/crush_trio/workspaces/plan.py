@@ -1,0 +1,37 @@
+"""What a workspace is opened with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+from crush_trio.config import Configuration
+from crush_trio.ids import WorkspaceID
+from crush_trio.wire.workspaces import CreateWorkspace
+
+
+@attrs.frozen
+class Plan:
+    """What a workspace is opened with; the first creator's wishes (W1).
+
+    Attributes:
+        request: The create request as it came.
+        directory: The resolved directory, which is the workspace's identity.
+        config: As loaded for this directory.
+        id: The workspace's; that of before if a restart knows it.
+        server_env: The server's environment, which the configuration is read with.
+    """
+
+    request: CreateWorkspace
+    directory: Path
+    config: Configuration
+    id: WorkspaceID
+    server_env: Mapping[str, str] = attrs.field(repr=False)
+
+    @property
+    def process_env(self) -> dict[str, str]:
+        """What sub-processes get: the server's environment with the creator's over it."""
+        pairs = (entry.partition("=") for entry in self.request.env or ())
+        return {**self.config.env, **{name: value for name, _, value in pairs if name}}
