@@ -8,6 +8,7 @@ from crush_trio.ids import SessionID
 from crush_trio.server.body import read_body
 from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
+from crush_trio.wire.config import SelectedModel
 from crush_trio.wire.runs import AgentInfo, AgentInit, AgentSession
 from crush_trio.workspaces import WorkspaceHost
 
@@ -36,6 +37,11 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return empty()
 
     @routes.get("/default-small-model")
+    @operation(
+        "Tell the small model that goes with a provider.",
+        query={"provider_id": "The provider."},
+        reply=SelectedModel,
+    )
     async def default_small_model(workspace_id: str) -> Response:
         wanted = request.args.get("provider_id", "")
         return answer(host.get(workspace_id).config.default_small_model(wanted))

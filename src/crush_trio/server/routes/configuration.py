@@ -11,6 +11,7 @@ from quart import Blueprint, Response
 from crush_trio.config import Configuration
 from crush_trio.errors import BadRequestError, CrushTrioError, NotSupportedError
 from crush_trio.server.body import read_body
+from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
 from crush_trio.wire.changes import (
     ChooseModel,
@@ -21,7 +22,7 @@ from crush_trio.wire.changes import (
     RemoveField,
     SetField,
 )
-from crush_trio.wire.config import Token
+from crush_trio.wire.config import Provider, Token
 from crush_trio.workspaces import WorkspaceHost
 
 
@@ -62,23 +63,27 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     routes = Blueprint("configuration", __name__, url_prefix="/v1/workspaces/<workspace_id>")
 
     @routes.get("/providers")
+    @operation("List the well-known providers.", reply=tuple[Provider, ...] | None)
     async def providers(workspace_id: str) -> Response:
         """List the whole catalogue, whatever of it is configured."""
         return answer(host.get(workspace_id).config.catalog or None)
 
     @routes.post("/config/set")
+    @operation("Set a value in a configuration file.", body=SetField)
     async def set_field(workspace_id: str) -> Response:
         wanted = await read_body(SetField)
         await host.get(workspace_id).configured.set(wanted.scope, wanted.key, wanted.value)
         return empty()
 
     @routes.post("/config/remove")
+    @operation("Remove a value from a configuration file.", body=RemoveField)
     async def remove_field(workspace_id: str) -> Response:
         wanted = await read_body(RemoveField)
         await host.get(workspace_id).configured.remove(wanted.scope, wanted.key)
         return empty()
 
     @routes.post("/config/model")
+    @operation("Choose the large or the small model.", body=ChooseModel)
     async def choose_model(workspace_id: str) -> Response:
         """Choose a model; the agent takes it at its next update."""
         wanted = await read_body(ChooseModel)
@@ -87,6 +92,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return empty()
 
     @routes.post("/config/compact")
+    @operation("Choose whether terminal clients are compact.", body=CompactMode)
     async def compact(workspace_id: str) -> Response:
         wanted = await read_body(CompactMode)
         configured = host.get(workspace_id).configured
@@ -94,6 +100,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return empty()
 
     @routes.post("/config/provider-key")
+    @operation("Store a provider's key.", body=ProviderKey)
     async def provider_key(workspace_id: str) -> Response:
         wanted = await read_body(ProviderKey)
         key = key_of(wanted)
@@ -102,12 +109,14 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         return empty()
 
     @routes.post("/config/import-copilot")
+    @operation("Take over a login of Copilot, if there is one.", reply=ImportedToken)
     async def import_copilot(workspace_id: str) -> Response:
         """Say that there is no login to take over: Copilot cannot be used here."""
         host.get(workspace_id)
         return answer(ImportedToken())
 
     @routes.post("/config/refresh-oauth")
+    @operation("Renew a provider's token.", body=RefreshToken)
     async def refresh_oauth(workspace_id: str) -> Response:
         """Refuse: tokens are not renewed here yet."""
         wanted = await read_body(RefreshToken)
