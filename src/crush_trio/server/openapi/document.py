@@ -33,6 +33,11 @@ of this document says which schema P has for each T.
 
 Times are unix seconds unless they are text."""
 
+ACCEPTED = (
+    "Accepted. Who asked with `Prefer` is told `run_id` and `session_id`; else there is no body."
+)
+"""What a 202 means; a description cannot say that a body may be missing."""
+
 PATH_PARAMETERS: Mapping[str, str] = {
     "workspace_id": "A workspace's id, from its create.",
     "session_id": "A session's id.",
@@ -141,7 +146,7 @@ def _responses(said: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     wrong = {"application/json": {"schema": schemas[ErrorBody]}}
     answers: dict[str, Any] = {}
     for status, type_ in {200: said.reply, **said.replies}.items():
-        answers[str(status)] = {"description": "Done." if status == 200 else "Accepted."}
+        answers[str(status)] = {"description": "Done." if status == 200 else ACCEPTED}
         if type_ is not None or (status == 200 and said.kind != "application/json"):
             schema = {"type": "string"} if type_ is None else schemas[type_]
             answers[str(status)]["content"] = {said.kind: {"schema": schema}}

@@ -95,7 +95,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         "Send a prompt. Stays open until its run has settled, or answers 202 at once.",
         body=AgentMessage,
         reply=RunResult,
-        replies={202: RunAccepted | None},
+        replies={202: None},  # named only to whoever asked for it with Prefer
         headers=PREFER,
     )
     async def submit(workspace_id: str) -> Response:
