@@ -86,6 +86,7 @@ async def open_toolbox(
     settings: Settings | None = None,
     env: Mapping[str, str] | None = None,
     limits: LsLimits | None = None,
+    tools: ToolsConfig | None = None,
     skills_paths: tuple[str, ...] = (),
     supports_images: bool = False,
 ) -> AsyncGenerator[Toolbox]:
@@ -102,7 +103,7 @@ async def open_toolbox(
             jobs=jobs,
             store=store,
             settings=settings,
-            limits=ToolsConfig(ls=limits or LsLimits()),
+            limits=tools or ToolsConfig(ls=limits or LsLimits()),
             skills_paths=skills_paths,
         )
         box.context = ToolContext(

@@ -44,6 +44,11 @@ def is_directory(path: str) -> bool:
     return Path(path).is_dir()
 
 
+def exists(path: str) -> bool:
+    """Whether there is anything."""
+    return Path(path).exists()
+
+
 def look_at(path: str) -> os.stat_result | None:
     """Return what the system knows of a regular file, or None if nothing is there.
 

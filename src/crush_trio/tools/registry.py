@@ -7,6 +7,8 @@ from collections.abc import Collection
 from crush_trio.tools.base import Tool
 from crush_trio.tools.bash import Bash
 from crush_trio.tools.edit import EditFile
+from crush_trio.tools.glob import Glob
+from crush_trio.tools.grep import Grep
 from crush_trio.tools.job_kill import JobKill
 from crush_trio.tools.job_output import JobOutput
 from crush_trio.tools.ls import Ls
@@ -32,6 +34,8 @@ def builtin_tools(
     tools: list[Tool] = [
         Bash(attribution, model_id),
         EditFile(),
+        Glob(),
+        Grep(),
         JobKill(),
         JobOutput(),
         Ls(),
