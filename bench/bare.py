@@ -79,7 +79,7 @@ def encode(role: str, content: str) -> bytes:
     return msgspec.json.encode({"role": role, "content": content})
 
 
-def make_app(nursery: trio.Nursery, model_port: int) -> QuartTrio:
+def make_app(nursery: trio.Nursery, model_port: int) -> QuartTrio:  # noqa: C901  a list of routes
     app = QuartTrio("bare")
     app.config["RESPONSE_TIMEOUT"] = None
     log, models = Log(), Models(model_port)
@@ -109,6 +109,11 @@ def make_app(nursery: trio.Nursery, model_port: int) -> QuartTrio:
     @app.post("/v1/workspaces/w/sessions")
     async def create() -> Response:
         return Response(json.dumps({"id": f"s{time.monotonic_ns()}"}), 200)
+
+    @app.put("/v1/workspaces/w/sessions/<session>")
+    async def rename(session: str) -> Response:  # noqa: ARG001  a part of the path
+        log.publish({"type": "session", **json.loads(await request.get_data())})
+        return Response(b"{}", 200)
 
     @app.get("/v1/workspaces/w/events")
     async def events() -> Response:

@@ -22,12 +22,13 @@ def measure(servers: dict[Kind, Server], model: Model, rounds: int) -> list[Row]
     ]
     for _ in range(rounds):
         for kind, server in servers.items():
-            for row, sample in zip(rows, _one(server, model), strict=True):
+            for row, sample in zip(rows, once(server, model), strict=True):
                 row.add(kind, sample)
     return rows
 
 
-def _one(server: Server, model: Model) -> tuple[float, float, float]:
+def once(server: Server, model: Model) -> tuple[float, float, float]:
+    """Cancel one run; return when that was answered, over for all readers, and at the model."""
     session = server.create_session()
     with (
         server.readers(READERS) as opened,

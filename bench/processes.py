@@ -115,6 +115,7 @@ class Server:
 
     kind: Kind
     port: int
+    running: subprocess.Popen[bytes]
     process: psutil.Process
     client: Client
     started_in: float
@@ -150,11 +151,25 @@ class Server:
         self.claimed_at = time.monotonic()
 
     @contextmanager
-    def readers(self, count: int, *, deltas: bool = False) -> Generator[list[Client]]:
+    def readers(self, count: int, *, query: str = "") -> Generator[list[Client]]:
         """Open event streams and wait until each has its head."""
         self.claim()
-        with readers(self.port, self.route, count, deltas=deltas) as opened:
+        with readers(self.port, self.route, count, query=query) as opened:
             yield opened
+
+    def leave(self) -> None:
+        """Close the workspace, and with it all that it holds."""
+        self.claimed_at = 0.0
+        status, body = self.client.ask("DELETE", f"{self.route}?client_id={_CLIENT}")
+        assert status == 200, body
+
+    def held(self) -> dict[str, int]:
+        """Return what the variant ``counted`` holds."""
+        assert self.running.stdin is not None
+        assert self.running.stdout is not None
+        self.running.stdin.write(b"?\n")
+        self.running.stdin.flush()
+        return json.loads(self.running.stdout.readline())
 
     def create_session(self) -> str:
         self.claim()
@@ -167,16 +182,22 @@ class Server:
 
 
 @contextmanager
-def server(kind: Kind, models: Model) -> Generator[Server]:
-    """Start a server with nothing in its home but a configuration for our model."""
+def server(kind: Kind, models: Model, variant: str = "") -> Generator[Server]:
+    """Start a server with nothing in its home but a configuration for our model.
+
+    Args:
+        kind: Ours or the bare one.
+        models: What it asks.
+        variant: Of ours; see ``variant.py``.
+    """
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="bench-") as name, ExitStack() as parts:
         home = Path(name)
         (home / "work").mkdir()
         log = home / "log"
-        command = _command(kind, port, models.port, home)
+        command = _command(kind, port, models.port, home, variant)
         begun = time.monotonic()
-        running = parts.enter_context(process(*command, env=_environment(home), log=log))
+        running = parts.enter_context(process(*command, env=environment(home), log=log))
         client = parts.enter_context(Client.patient(port, lambda: _alive(running, log)))
         status, body = client.ask("GET", "/v1/health")
         started_in = time.monotonic() - begun
@@ -184,12 +205,12 @@ def server(kind: Kind, models: Model) -> Generator[Server]:
         measured = psutil.Process(running.pid)
         time.sleep(0.3)  # whatever it does after its first answer belongs to its idle state
         idle = measured.memory_info().rss
-        started = Server(kind, port, measured, client, started_in, idle, home / "work")
+        started = Server(kind, port, running, measured, client, started_in, idle, home / "work")
         started.claim()
         yield started
 
 
-def _command(kind: Kind, port: int, model_port: int, home: Path) -> list[str]:
+def _command(kind: Kind, port: int, model_port: int, home: Path, variant: str) -> list[str]:
     if kind == "bare":
         return [str(HERE / "bare.py"), str(port), str(model_port)]
     models = [
@@ -205,10 +226,11 @@ def _command(kind: Kind, port: int, model_port: int, home: Path) -> list[str]:
     chosen = {name: {"provider": "bench", "model": name} for name in ("large", "small")}
     config = {"providers": {"bench": provider}, "models": chosen}
     (home / "work" / "crush.json").write_text(json.dumps(config), encoding="utf-8")
-    return ["-m", "crush_trio", "serve", "--host", f"tcp://127.0.0.1:{port}", "--no-token"]
+    program = [str(HERE / "variant.py"), variant] if variant else ["-m", "crush_trio"]
+    return [*program, "serve", "--host", f"tcp://127.0.0.1:{port}", "--no-token"]
 
 
-def _environment(home: Path) -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
     places = {name: str(home) for name in ("HOME", "TMPDIR", "XDG_RUNTIME_DIR")}
     return kept | places

@@ -72,3 +72,11 @@ def post(server: Server, session: str, text: str) -> None:
     body = {"session_id": session, "prompt": text, "run_id": f"bench-{next(_numbers)}"}
     server.client.watch(b"HTTP/1.1 202")
     server.client.send("POST", f"{server.route}/agent", body)
+
+
+def rename(server: Server, session: str, title: str, *, limit: float = 10) -> None:
+    """Give a session a title, which is one event."""
+    server.client.watch(b"HTTP/1.1 200")
+    body = {"id": session, "title": title}
+    server.client.send("PUT", f"{server.route}/sessions/{session}", body)
+    pump([server.client], limit)

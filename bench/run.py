@@ -3,7 +3,7 @@
     python bench/run.py [--only NAME] [--quick] [--rounds N] [--json FILE] [--markdown FILE]
 
 Servers and model are processes of their own, on loopback. Rounds of the two servers alternate, so
-that what else the machine does hurts both; compare ratios of one run. Takes about five minutes.
+that what else the machine does hurts both; compare ratios of one run. Takes about ten minutes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,34 @@ from pathlib import Path
 import cancel
 import crowd
 import fanout
+import growth
+import imports
 import latency
+import long
+import resume
 import start
+import stop
+import variants
 from processes import Kind, Model, Server, model, server
 from prompts import prompt, script
 from table import Row, markdown, write_json
 
 Servers = dict[Kind, Server]
-GROUPS = ("start", "latency", "fanout", "cancel", "sessions", "reconnects", "streams")
+GROUPS = (
+    "start",
+    "imports",
+    "latency",
+    "fanout",
+    "cancel",
+    "sessions",
+    "posts",
+    "resume",
+    "stop",
+    "growth",
+    "streams",
+)
+LONG = ("long", "variants")
+"""Minutes each: only by name."""
 
 
 @contextmanager
@@ -39,14 +59,23 @@ def both(models: Model) -> Generator[Servers]:
 
 
 def measure(group: str, models: Model, rounds: int, *, quick: bool) -> list[Row]:
-    if group == "start":
-        return start.measure(models, rounds)
+    alone: dict[str, Callable[[], list[Row]]] = {
+        "start": lambda: start.measure(models, rounds),
+        "imports": lambda: imports.measure(rounds),
+        "resume": lambda: resume.measure(models, rounds),
+        "stop": lambda: stop.measure(models, min(rounds, 5)),
+        "growth": lambda: growth.measure(models, quick=quick),
+        "variants": lambda: variants.measure(models, min(rounds, 5)),
+    }
+    if group in alone:
+        return alone[group]()
     work: dict[str, Callable[[Servers], list[Row]]] = {
         "latency": lambda servers: latency.measure(servers, models, rounds, quick=quick),
         "fanout": lambda servers: fanout.measure(servers, models, rounds),
         "cancel": lambda servers: cancel.measure(servers, models, 2 * rounds),
         "sessions": lambda servers: crowd.sessions(servers, [100] if quick else [100, 1000]),
-        "reconnects": crowd.reconnects,
+        "posts": lambda servers: crowd.posts(servers, [100] if quick else [1000]),
+        "long": lambda servers: long.measure(servers, (6,) if quick else (60, 300)),
         "streams": lambda servers: crowd.streams(
             servers, models, [200] if quick else [1000, 10_000]
         ),
@@ -57,7 +86,7 @@ def measure(group: str, models: Model, rounds: int, *, quick: bool) -> list[Row]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=GROUPS, action="append")
+    parser.add_argument("--only", choices=(*GROUPS, *LONG), action="append")
     parser.add_argument("--quick", action="store_true", help="two rounds, small crowds")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", type=Path, help="write every sample to this file")

@@ -37,6 +37,7 @@ class Client:
     Attributes:
         received: Bytes since the last :meth:`watch`.
         marks: When each mark was seen, in seconds of the common clock.
+        keep: What was read, if it is told to keep that.
     """
 
     def __init__(self, port: int) -> None:
@@ -45,6 +46,7 @@ class Client:
         self.received = 0
         self.marks: dict[bytes, float] = {}
         self.ended = False
+        self.keep: bytes | None = None
         self._wanted: list[bytes] = []
         self._tail = b""
 
@@ -103,6 +105,8 @@ class Client:
         now = time.monotonic()
         self.ended = not data
         self.received += len(data)
+        if self.keep is not None:
+            self.keep += data
         if not self._wanted:
             return
         seen = self._tail + data
@@ -150,7 +154,7 @@ def drain(clients: Sequence[Client], quiet: float = 0.15, limit: float = 5) -> N
 
 
 @contextmanager
-def readers(port: int, route: str, count: int, *, deltas: bool = False) -> Generator[list[Client]]:
+def readers(port: int, route: str, count: int, *, query: str = "") -> Generator[list[Client]]:
     """Open event streams and wait until each has its head."""
     opened: list[Client] = []
     try:
@@ -158,8 +162,8 @@ def readers(port: int, route: str, count: int, *, deltas: bool = False) -> Gener
             client = Client(port)
             opened.append(client)
             client.watch(b" 200")
-            query = f"client_id=00000000-0000-4000-8000-{number:012x}"
-            client.send("GET", f"{route}/events?{query}{'&deltas=1' if deltas else ''}")
+            who = f"client_id=00000000-0000-4000-8000-{number:012x}"
+            client.send("GET", f"{route}/events?{who}{query}")
         pump(opened, 60)
         yield opened
     finally:

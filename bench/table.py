@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-_SCALES = {"ms": 1e3, "s": 1.0, "MB": 1e-6, "kB": 1e-3, "": 1.0}
+_SCALES = {"ms": 1e3, "s": 1.0, "MB": 1e-6, "kB": 1e-3, "%": 100.0, "": 1.0}
 
 
 @attrs.define
