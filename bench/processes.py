@@ -158,10 +158,14 @@ class Server:
             yield opened
 
     def leave(self) -> None:
-        """Close the workspace, and with it all that it holds."""
+        """Say goodbye, and wait until the readers' grace is over too and the workspace closed."""
         self.claimed_at = 0.0
         status, body = self.client.ask("DELETE", f"{self.route}?client_id={_CLIENT}")
         assert status == 200, body
+        deadline = time.monotonic() + START_LIMIT
+        while self.client.ask("GET", "/v1/workspaces")[1].strip() != b"[]":
+            assert time.monotonic() < deadline, "the workspace stays open"
+            time.sleep(0.2)
 
     def held(self) -> dict[str, int]:
         """Return what the variant ``counted`` holds."""
