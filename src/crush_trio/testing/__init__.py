@@ -24,9 +24,10 @@ from crush_trio.testing.model import plain_answer, scripted_model
 from crush_trio.testing.place import Place, open_place
 from crush_trio.testing.running import run, virtual_now
 from crush_trio.testing.trace import Trace
-from crush_trio.testing.world import World, open_world
+from crush_trio.testing.world import BrokenPromiseError, World, open_world
 
 __all__ = [
+    "BrokenPromiseError",
     "CallableReport",
     "Core",
     "Cut",

@@ -67,6 +67,7 @@ class Connection:
     def suffer(self, *faults: Fault) -> None:
         """Begin faults, as if the connection had just been opened."""
         for fault in faults:
+            self._happen(repr(fault))
             self._begin(fault)
 
     def reset(self) -> None:

@@ -8,7 +8,7 @@ answers carry no ``Date``, the one thing in them that no seed determines.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +18,7 @@ import trio
 
 from crush_trio.addresses import TOKEN_VARIABLE, Address
 from crush_trio.config import Endpoint
+from crush_trio.monitor import Monitor, Violation
 from crush_trio.providers.base import Provider
 from crush_trio.server.app import make_app
 from crush_trio.server.doors import choose_doors
@@ -61,6 +62,7 @@ class Serving:
             world.shell,
             world.place.read_config,
             world.tools,
+            Monitor(self._report),
         )
         try:
             with self._scope:
@@ -96,6 +98,11 @@ class Serving:
     @asynccontextmanager
     async def _open_provider(self, _: Endpoint) -> AsyncGenerator[Provider]:
         yield self.world.model
+
+    def _report(self, violation: Violation, recent: Sequence[str]) -> None:
+        """Take up what the monitor has found; a dead process breaks no promise any more."""
+        if not self.dead:
+            self.world.complaints.append("\n".join([f"the monitor saw {violation}", *recent]))
 
     async def _shut_down(self) -> None:
         self.host.begin_closing()

@@ -43,6 +43,10 @@ from crush_trio.tools.base import Tool
 from crush_trio.tools.scripted import Script, ScriptedShell
 
 
+class BrokenPromiseError(AssertionError):
+    """The monitor of a simulated world has seen a promise broken."""
+
+
 @attrs.define(eq=False)
 class World:
     """A server that can be stopped, killed and started again, and the network to it.
@@ -55,6 +59,7 @@ class World:
         network: What leads to the server.
         http2: Whether clients speak HTTP/2, if they say nothing else.
         servers: The server's lives, the present one last.
+        complaints: What has been seen that must not be; leaving the world raises it.
     """
 
     place: Place
@@ -67,6 +72,7 @@ class World:
     http2: bool
     _nursery: trio.Nursery
     servers: list[Serving] = attrs.field(factory=list[Serving], init=False)
+    complaints: list[str] = attrs.field(factory=list[str], init=False)
 
     @property
     def address(self) -> Address:
@@ -120,6 +126,20 @@ class World:
         """Stop the server, if it is alive, and start it again."""
         await self.stop()
         await self.start()
+
+    # --- the weather --------------------------------------------------------------------------
+
+    def begin_storm(self, chance: float) -> None:
+        """Give connections that no script names a fault from now on. Not a checkpoint.
+
+        Args:
+            chance: That one has a fault; the seed chooses which.
+        """
+        self.network.draw = partial(drawn, random.Random(new_id()), chance)  # noqa: S311  seeded
+
+    def end_storm(self) -> None:
+        """Let new connections be good again. Not a checkpoint."""
+        self.network.draw = tuple
 
     # --- clients --------------------------------------------------------------------------------
 
@@ -186,6 +206,9 @@ async def open_world(
         http2: Whether clients speak HTTP/2, if they say nothing else.
         storm: The chance with which a connection that no script names has a fault, which the seed
             chooses.
+
+    Raises:
+        BrokenPromiseError: the monitor saw a promise broken.
     """
     with open_place() if place is None else nullcontext(place) as found:
         async with open_network() as network, trio.open_nursery() as nursery:
@@ -204,7 +227,9 @@ async def open_world(
             )
             network.stop_server = world.begin_stop
             if storm:
-                network.draw = partial(drawn, random.Random(new_id()), storm)  # noqa: S311  seeded
+                world.begin_storm(storm)
             await world.start()
             yield world
             await world.stop()
+    if world.complaints:
+        raise BrokenPromiseError("\n\n".join(world.complaints))
