@@ -91,6 +91,7 @@ class Stream:
         events: Everything that was read, in order.
         settled_before: Runs that had settled before it was attached.
         attached: Whether it was ever open.
+        workspace_id: Where it is.
         ended: Whether the server has ended it, properly.
         paused: While true nothing is read.
     """
@@ -100,6 +101,7 @@ class Stream:
     events: list[Event] = attrs.field(factory=list[Event])
     settled_before: frozenset[str] = frozenset()
     attached: bool = False
+    workspace_id: str = ""
     ended: bool = False
     paused: bool = False
     resumed: trio.Event = attrs.field(factory=trio.Event)
@@ -228,6 +230,8 @@ class Client:
             workspace = await self._workspace(life)
             store = workspace.data.store
             await store.create_session("New Session", session_id=SessionID(session)).wait()
+            if not life.dead:
+                self.core.created.add(session)
 
         return self.core.call(f"{self.name} creates {session}", work)
 
@@ -236,8 +240,7 @@ class Client:
 
         async def work(life: Life) -> None:
             workspace = await self._workspace(life)
-            life.expect_cancelled(workspace, session, must=False)
-            await workspace.delete_session(SessionID(session))
+            await life.delete(workspace, session)
 
         return self.core.call(f"{self.name} deletes {session}", work)
 

@@ -15,7 +15,7 @@ The cheap world, for exhaustive work. Synopsis::
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 
 import attrs
@@ -29,7 +29,7 @@ from crush_trio.testing.disk import Disks
 from crush_trio.testing.life import Life
 from crush_trio.testing.model import WatchedModel, scripted_model
 from crush_trio.testing.place import Place, open_place
-from crush_trio.testing.program import as_program
+from crush_trio.testing.program import as_program, as_test
 from crush_trio.tools.base import Tool
 from crush_trio.tools.scripted import Script, ScriptedShell
 
@@ -47,6 +47,9 @@ class Core:
         shell: What runs every command.
         disks: What survives a restart.
         lives: The server's lives, the present one last.
+        created: Sessions that somebody has made.
+        deleted: Sessions that somebody has deleted.
+        background: Commands that may go on when their run has settled.
         complaints: What has been seen that must not be.
     """
 
@@ -60,6 +63,9 @@ class Core:
     lives: list[Life] = attrs.field(factory=list[Life])
     clients: dict[str, Client] = attrs.field(factory=dict[str, Client])
     calls: list[Call] = attrs.field(factory=list[Call])
+    created: set[str] = attrs.field(factory=set[str])
+    deleted: set[str] = attrs.field(factory=set[str])
+    background: frozenset[str] = frozenset()
     gates: dict[str, trio.Event] = attrs.field(factory=dict[str, trio.Event])
     complaints: list[str] = attrs.field(factory=list[str])
     _changed: trio.Event = attrs.field(factory=trio.Event)
@@ -70,7 +76,7 @@ class Core:
     def life(self) -> Life | None:
         """The life that takes requests now; None while there is no server."""
         life = self.lives[-1] if self.lives else None
-        if life is None or life.dead or life.ended.is_set():
+        if life is None or life.dead or life.shut:
             return None
         return life
 
@@ -84,18 +90,23 @@ class Core:
         """Every stream that was ever asked for."""
         return [stream for client in self.clients.values() for stream in client.streams]
 
+    @property
+    def disk_has_failed(self) -> bool:
+        """Whether a write has failed."""
+        return any(disk.failed for disk in self.disks.all())
+
     async def start(self) -> None:
         """Start the server, on what the disks hold."""
         life = Life(self)
-        started = trio.Event()
 
-        async def live() -> None:
+        async def own() -> None:
             async with trio.open_nursery() as nursery:
-                await nursery.start(life.serve)
-                started.set()
+                as_program(nursery.start_soon, life.serve, name="server")
+            life.ended.set()
+            self.pulse()
 
-        as_program(self._nursery.start_soon, live, name="server")
-        await started.wait()
+        self._nursery.start_soon(own)
+        await life.started.wait()
         self.lives.append(life)
 
     async def stop(self) -> None:
@@ -108,6 +119,11 @@ class Core:
         """Stop the server, if it is alive, and start it again."""
         await self.stop()
         await self.start()
+
+    def active(self, session: str) -> Run | None:
+        """Return the active run of a session. Not a checkpoint."""
+        life = self.lives[-1] if self.lives else None
+        return None if life is None else life.active(session)
 
     # --- clients --------------------------------------------------------------------------------
 
@@ -134,6 +150,10 @@ class Core:
             await call.done.wait()
         return call.reply or LOST
 
+    def beside(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something of the test's beside the story. Not a checkpoint."""
+        as_test(self._nursery.start_soon, work)
+
     # --- waiting ----------------------------------------------------------------------------------
 
     def gate(self, name: str) -> trio.Event:
@@ -154,9 +174,15 @@ class Core:
         return bool(come())
 
     async def quiet(self, patience: float = 10 * PATIENCE) -> bool:
-        """Wait until every accepted run has settled, at most ``patience`` seconds."""
+        """Wait until every prompt is answered and every run has settled, at most ``patience`` seconds."""
         life = self.life
-        return life is None or await self.until(lambda: not life.unsettled(), patience)
+        return life is None or await self.until(lambda: self._settled(life), patience)
+
+    def _settled(self, life: Life) -> bool:
+        prompts = (call for client in self.clients.values() for call in client.prompts)
+        return not life.unsettled() and (
+            life.dead or all(call.done.is_set() for call in prompts if call.life is life)
+        )
 
     def complain(self, what: str) -> None:
         """Note something that must not be. Not a checkpoint."""
@@ -189,7 +215,8 @@ async def open_core(
             shell = ScriptedShell(commands or {})
             settings = settings or Settings()
             core = Core(found, settings, tuple(tools), watched, shell, Disks(), nursery)
-            watched.changed = core.pulse
+            watched.changed, watched.active = core.pulse, core.active
             await core.start()
             yield core
             await core.stop()
+            nursery.cancel_scope.cancel("the world is closed")

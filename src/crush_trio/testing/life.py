@@ -15,7 +15,7 @@ from crush_trio.hub import Wish
 from crush_trio.ids import ClientID, SessionID
 from crush_trio.monitor import Monitor, Violation
 from crush_trio.providers.base import Provider
-from crush_trio.runs import Ending, Receipt, Run
+from crush_trio.runs import Ending, Receipt, Run, State
 from crush_trio.testing.clients import LOST, Call, Client, Reply, Stream, Work, as_reply
 from crush_trio.testing.running import virtual_now
 from crush_trio.wire.permissions import GrantAction
@@ -32,10 +32,14 @@ class Life:
     Attributes:
         host: Its workspaces.
         dead: The process has been killed: nothing it still does is seen by anybody.
+        shut: It takes no requests any more.
+        started: Set when it takes requests.
         stopping: Set when it was told to stop.
         ended: Set when nothing of it is left.
         runs: Every run that was accepted, in order.
         must_be_cancelled: Runs that a cancel has covered (R5).
+        deleting: Sessions that are being deleted.
+        decided: Permission requests that somebody's answer has decided.
         may_be_cancelled: Runs that a deletion or the end of a workspace reaches (R3).
     """
 
@@ -43,17 +47,20 @@ class Life:
     host: WorkspaceHost = attrs.field(init=False)
     handlers: trio.Nursery = attrs.field(init=False)
     dead: bool = False
+    shut: bool = False
+    started: trio.Event = attrs.field(factory=trio.Event)
     stopping: trio.Event = attrs.field(factory=trio.Event)
     ended: trio.Event = attrs.field(factory=trio.Event)
     runs: list[Run] = attrs.field(factory=list[Run])
     must_be_cancelled: set[Run] = attrs.field(factory=set[Run])
     may_be_cancelled: set[Run] = attrs.field(factory=set[Run])
+    deleting: set[str] = attrs.field(factory=set[str])
     decided: list[str] = attrs.field(factory=list[str])
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     # --- its lifetime --------------------------------------------------------------------
 
-    async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def serve(self) -> None:
         """Be the server until it is told to stop, or killed."""
         core = self.core
         equipment = Equipment(
@@ -66,20 +73,17 @@ class Life:
             core.tools,
             Monitor(self._report),
         )
-        try:
-            with self._scope:
-                async with open_workspace_host(
-                    equipment, core.disks.open_store, core.place.env
-                ) as self.host:
-                    async with trio.open_nursery() as self.handlers:
-                        task_status.started()
-                        await self.stopping.wait()
-                        await self.host.wait_closed()
-                        now = trio.current_time()
-                        self.handlers.cancel_scope.deadline = now + core.settings.drain_timeout
-        finally:
-            self.ended.set()
-            core.pulse()
+        with self._scope:
+            async with open_workspace_host(
+                equipment, core.disks.open_store, core.place.env
+            ) as self.host:
+                async with trio.open_nursery() as self.handlers:
+                    self.started.set()
+                    await self.stopping.wait()
+                    await self.host.wait_closed()
+                    self.shut = True
+                    now = trio.current_time()
+                    self.handlers.cancel_scope.deadline = now + core.settings.drain_timeout
 
     def _report(self, violation: Violation, recent: Sequence[str]) -> None:
         """Take up what the monitor has found; a dead process breaks no promise any more."""
@@ -134,7 +138,7 @@ class Life:
         workspace = await self.host.find(stream.client.workspace_id)
         with workspace.attach(ClientID(stream.client.name), wish) as subscription:
             stream.settled_before = frozenset(run.id for run in self.runs if run.settled)
-            stream.attached = True
+            stream.attached, stream.workspace_id = True, workspace.id
             self.core.pulse()
             try:
                 while True:
@@ -153,11 +157,20 @@ class Life:
         """Remember a run that was accepted. Not a checkpoint."""
         if isinstance(accepted, Run) and accepted not in self.runs:
             self.runs.append(accepted)
+            if accepted.session_id in self.deleting:
+                self._expect(accepted, must=False)
         self.core.pulse()
 
     def unsettled(self) -> list[Run]:
         """Return the runs that have not settled."""
         return [run for run in self.runs if not run.settled]
+
+    def active(self, session: str) -> Run | None:
+        """Return the active run of a session."""
+        for run in self.runs:
+            if run.state is State.ACTIVE and run.session_id == session:
+                return run
+        return None
 
     def expect_cancelled(self, workspace: Workspace, session: str, *, must: bool) -> None:
         """Note that an end reaches what a session has not concluded. Not a checkpoint."""
@@ -181,6 +194,16 @@ class Life:
         receipt = workspace.clear(SessionID(session))
         self.must_be_cancelled.update(receipt.runs)
         return receipt
+
+    async def delete(self, workspace: Workspace, session: str) -> None:
+        """Delete a session; runs that come while it waits are ended too."""
+        self.core.deleted.add(session)
+        self.deleting.add(session)
+        try:
+            self.expect_cancelled(workspace, session, must=False)
+            await workspace.delete_session(SessionID(session))
+        finally:
+            self.deleting.discard(session)
 
     def release(self, client: Client) -> None:
         """Let a client go from its workspace. Not a checkpoint."""

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 import attrs
+import trio
 
 from crush_trio.errors import ProviderError
-from crush_trio.providers.base import Delta, ModelRequest, Provider, ToolCallEnd
+from crush_trio.providers.base import Delta, ModelRequest, Provider, TextDelta, ToolCallEnd
 from crush_trio.providers.scripted import Answer, ScriptedModel
+from crush_trio.runs import Run
 
 Standing = Literal["accepted", "streaming", "tool", "retry", "concluding"]
 """What a turn is at: before its model, being answered, in its tools, waiting to try again, done."""
@@ -63,14 +65,27 @@ class WatchedModel:
 
     Attributes:
         model: What answers.
-        standing: By session.
+        active: Returns the active run of a session.
+        changed: Called when an answer has come to its end.
         open_streams: How many answers are being read, titles included.
+        spoken: What each session's present answer has said so far, and when.
     """
 
     model: Provider
+    active: Callable[[str], Run | None] = lambda _: None
     changed: Callable[[], None] = lambda: None
-    standing: dict[str, Standing] = attrs.field(factory=dict[str, Standing])
     open_streams: int = 0
+    spoken: dict[str, list[tuple[float, str]]] = attrs.field(
+        factory=dict[str, "list[tuple[float, str]]"]
+    )
+    _standing: dict[str, tuple[Run | None, Standing]] = attrs.field(
+        factory=dict[str, "tuple[Run | None, Standing]"]
+    )
+
+    def standing(self, run: Run) -> Standing:
+        """Return where the turn of an active run stands. Not a checkpoint."""
+        known, standing = self._standing.get(run.session_id, (None, "accepted"))
+        return standing if known is run else "accepted"
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Delta]]:
@@ -79,9 +94,10 @@ class WatchedModel:
         reading: _Reading | None = None
         self.open_streams += 1
         self._stand(session, "streaming")
+        spoken = self.spoken[session] = []
         try:
             async with self.model.stream(request) as deltas:
-                reading = _Reading(deltas)
+                reading = _Reading(deltas, spoken)
                 yield reading
         except ProviderError:
             self._stand(session, "retry")
@@ -96,14 +112,15 @@ class WatchedModel:
             self.changed()
 
     def _stand(self, session: str, standing: Standing) -> None:
-        self.standing[session] = standing
+        self._standing[session] = (self.active(session), standing)
 
 
 class _Reading:
     """One answer being read, and whether it holds calls."""
 
-    def __init__(self, deltas: AsyncIterator[Delta]) -> None:
+    def __init__(self, deltas: AsyncIterator[Delta], spoken: list[tuple[float, str]]) -> None:
         self._deltas = deltas
+        self._spoken = spoken
         self.calls = 0
 
     def __aiter__(self) -> _Reading:
@@ -112,4 +129,6 @@ class _Reading:
     async def __anext__(self) -> Delta:
         delta = await anext(self._deltas)
         self.calls += isinstance(delta, ToolCallEnd)
+        if isinstance(delta, TextDelta):
+            self._spoken.append((trio.current_time(), delta.text))
         return delta

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import trio
@@ -26,8 +27,17 @@ def is_program(task: trio.lowlevel.Task) -> bool:
 def as_program(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a sync function as the program would: the tasks that it starts are the program's."""
 
+    return _marked(True, partial(function, *args, **kwargs))
+
+
+def as_test(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a sync function as the test would, from wherever this is called."""
+    return _marked(False, partial(function, *args, **kwargs))
+
+
+def _marked(program: bool, function: Callable[[], T]) -> T:  # noqa: FBT001 -- it is what is set
     def call() -> T:
-        _PROGRAM.set(True)
-        return function(*args, **kwargs)
+        _PROGRAM.set(program)
+        return function()
 
     return copy_context().run(call)
