@@ -78,6 +78,7 @@ class Permissions:
             await trio.lowlevel.checkpoint()
             return True
         async with self._turnstile:
+            await trio.lowlevel.checkpoint_if_cancelled()  # nothing is asked from here on (D3)
             place = self._normalise(path)
             key = (session_id, tool_name, action, place)
             self._notify(tool_call_id, granted=False, denied=False)

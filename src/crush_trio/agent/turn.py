@@ -8,6 +8,7 @@ asks for, so that what is stored is well formed whatever happened (R9, R10).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Protocol
 
 import attrs
@@ -89,6 +90,7 @@ class AgentTurn:
     _broken: set[str] = attrs.field(factory=set[str], init=False)
     _repaired: set[str] = attrs.field(factory=set[str], init=False)
     _results: dict[str, ToolResult] = attrs.field(factory=dict[str, ToolResult], init=False)
+    _result_jobs: dict[str, Job[None]] = attrs.field(factory=dict[str, Job[None]], init=False)
     _jobs: list[Job[None]] = attrs.field(factory=list[Job[None]], init=False)
 
     # --- the lane's side ---------------------------------------------------------------
@@ -142,9 +144,32 @@ class AgentTurn:
             if usage is not None:
                 self._session = usage.result()  # not awaited: the run's end goes out with this one
             is_stored = True
+        except CrushTrioError as error:
+            await self._finish_again(draft, run, history, error)
+            raise
         finally:
             if not is_stored:  # then what is kept is not what is there
                 self.bench.histories.drop(self.session_id)
+
+    async def _finish_again(
+        self, draft: Draft, run: RunRecord, history: History, error: CrushTrioError
+    ) -> None:
+        """Try once more to leave a well-formed end: a disk may have failed for a moment only (R9).
+
+        The run has failed all the same (C2). What cannot be stored now is settled when the store is
+        opened next.
+        """
+        cancelled = run.outcome == "cancelled"
+        for call_id, stored in self._result_jobs.items():
+            if stored.failed:
+                self._results.pop(call_id, None)
+        self._answer_open_calls(draft, history, cancelled=cancelled)
+        if cancelled:
+            last = _finish_early(draft, run)
+        else:
+            last = draft.finish("error", "Storage Error", error_text(error))
+        with suppress(CrushTrioError):
+            await last.wait()
 
     def farewell(self, run: RunRecord) -> list[Event]:
         """Return the event that tells of a normal end or of a failure; a cancel has none. Sync."""
@@ -248,6 +273,7 @@ class AgentTurn:
         )
         history.append(message)
         self._results.clear()
+        self._result_jobs.clear()
         bench = self.bench
         self._draft = Draft(bench.store, message, bench.settings, bench.now)
         run.message_id, run.text = message.id, ""
@@ -372,7 +398,9 @@ class AgentTurn:
 
     def _add_result(self, history: History, result: ToolResult) -> Job[None]:
         self._results[result.tool_call_id] = result
-        return self._add(history, self._message("tool", (ToolResultPart(result), STOP)))
+        job = self._add(history, self._message("tool", (ToolResultPart(result), STOP)))
+        self._result_jobs[result.tool_call_id] = job
+        return job
 
     def _answer_open_calls(self, draft: Draft, history: History, *, cancelled: bool) -> None:
         """Give every call without a result one, in the calls' order (R9). Not a checkpoint."""

@@ -81,6 +81,11 @@ class Job(Generic[T]):
             raise self._error
         return self._value
 
+    @property
+    def failed(self) -> bool:
+        """Whether the write has settled and is not stored."""
+        return self.done and self._error is not None
+
     # --- for the writer, where it runs ------------------------------------------
 
     def run(self, writing: WriteConnection) -> None:

@@ -186,10 +186,7 @@ class Client:
             )
             calls[0].run = accepted
             life.note(accepted)
-            if isinstance(accepted, Ending):
-                return accepted
-            await accepted.finished.wait()
-            return accepted.ending
+            return await life.answered(workspace.observer, accepted, run_id)
 
         call = self.core.call(f"{self.name} prompts {text!r}", work)
         calls.append(call)

@@ -14,8 +14,9 @@ from crush_trio.errors import CrushTrioError, error_text
 from crush_trio.hub import Wish
 from crush_trio.ids import ClientID, SessionID
 from crush_trio.monitor import Monitor, Violation
+from crush_trio.observer import Observer
 from crush_trio.providers.base import Provider
-from crush_trio.runs import Ending, Receipt, Run, State
+from crush_trio.runs import Ending, Receipt, Run, State, settled_answer
 from crush_trio.testing.clients import LOST, Call, Client, Reply, Stream, Work, as_reply
 from crush_trio.testing.running import virtual_now
 from crush_trio.wire.permissions import GrantAction
@@ -88,7 +89,7 @@ class Life:
     def _report(self, violation: Violation, recent: Sequence[str]) -> None:
         """Take up what the monitor has found; a dead process breaks no promise any more."""
         if not self.dead:
-            self.core.complain("\n".join([f"the monitor saw {violation}", *recent]))
+            self.core.complain(f"the monitor saw {violation}")
 
     @asynccontextmanager
     async def _open_provider(self, _: Endpoint) -> AsyncGenerator[Provider]:
@@ -160,6 +161,20 @@ class Life:
             if accepted.session_id in self.deleting:
                 self._expect(accepted, must=False)
         self.core.pulse()
+
+    async def answered(self, observer: Observer, accepted: Run | Ending, wanted_id: str) -> Ending:
+        """Wait for a run's end as the handler of a POST does, and let an observer know."""
+        post = object()
+        run_id = accepted.id if isinstance(accepted, Run) else accepted.run_id
+        observer.post_begun(post, accepted.session_id, run_id, wanted_id)
+        try:
+            if isinstance(accepted, Run):
+                await accepted.finished.wait()
+            ending = accepted.ending if isinstance(accepted, Run) else accepted
+            observer.post_answered(post, *settled_answer(ending))
+        finally:
+            observer.post_left(post)
+        return ending
 
     def unsettled(self) -> list[Run]:
         """Return the runs that have not settled."""

@@ -68,6 +68,7 @@ class WatchedModel:
         active: Returns the active run of a session.
         changed: Called when an answer has come to its end.
         open_streams: How many answers are being read, titles included.
+        withdrawn: What was said in answers that then failed.
         spoken: What each session's present answer has said so far, and when.
     """
 
@@ -78,6 +79,7 @@ class WatchedModel:
     spoken: dict[str, list[tuple[float, str]]] = attrs.field(
         factory=dict[str, "list[tuple[float, str]]"]
     )
+    withdrawn: list[str] = attrs.field(factory=list[str])
     _standing: dict[str, tuple[Run | None, Standing]] = attrs.field(
         factory=dict[str, "tuple[Run | None, Standing]"]
     )
@@ -101,6 +103,7 @@ class WatchedModel:
                 yield reading
         except ProviderError:
             self._stand(session, "retry")
+            self.withdrawn.append("".join(text for _, text in spoken))
             raise
         except BaseException:
             self._stand(session, "concluding")

@@ -26,7 +26,6 @@ def is_program(task: trio.lowlevel.Task) -> bool:
 
 def as_program(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a sync function as the program would: the tasks that it starts are the program's."""
-
     return _marked(True, partial(function, *args, **kwargs))
 
 
@@ -35,7 +34,7 @@ def as_test(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     return _marked(False, partial(function, *args, **kwargs))
 
 
-def _marked(program: bool, function: Callable[[], T]) -> T:  # noqa: FBT001 -- it is what is set
+def _marked(program: bool, function: Callable[[], T]) -> T:
     def call() -> T:
         _PROGRAM.set(program)
         return function()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
 from crush_trio.testing.phases import PHASES
-
 
 _NUMBERS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]+|\b\d+\b")
 """What differs between two violations of one kind: ids, addresses, numbers."""
@@ -65,10 +63,8 @@ class Report(msgspec.Struct):
     def add(self, other: Report) -> None:
         """Take the figures of another sweep as well."""
         self.points |= other.points
-        for mine, theirs in ((self.strikes, other.strikes), (self.by_phase, other.by_phase)):
-            total = Counter(mine)
-            total.update(theirs)
-            mine |= total
+        self.strikes = _sums(self.strikes, other.strikes)
+        self.by_phase = _sums(self.by_phase, other.by_phase)
         self.runs += other.runs
         self.spared += other.spared
         self.seconds += other.seconds
@@ -78,9 +74,8 @@ class Report(msgspec.Struct):
         phases = ", ".join(f"{name} {count}" for name, count in self.by_phase.items())
         strikes = ", ".join(f"{name} {count}" for name, count in self.strikes.items())
         lines = [
-            f"{len(self.points)} scenarios, {sum(self.points.values())} points,"
-            f" {self.runs} runs in {self.seconds:.0f} s of CPU,"
-            f" {len(self.violations)} violations",
+            f"{len(self.points)} scenarios, {sum(self.points.values())} points",
+            f"{self.runs} runs in {self.seconds:.0f} s of CPU, {len(self.violations)} violations",
             f"strikes: {strikes}",
             f"phases: {phases}",
             f"spared: {self.spared} strikes that would have changed nothing",
@@ -94,3 +89,8 @@ class Report(msgspec.Struct):
             what = _NUMBERS.sub("#", each.complaint)
             kinds.setdefault((each.scenario, each.disturbance, what), []).append(each)
         return [f"{len(found)} times: {found[0]}" for found in kinds.values()]
+
+
+def _sums(mine: dict[str, int], theirs: dict[str, int]) -> dict[str, int]:
+    """Return the sum of counts by name; none is left out because it is 0."""
+    return {name: mine.get(name, 0) + theirs.get(name, 0) for name in {**mine, **theirs}}

@@ -59,7 +59,7 @@ class Scenario:
     may_fail: frozenset[str] = frozenset()
     may_log: tuple[str, ...] = ()
     disturbances: frozenset[str] | None = None
-    settings: Settings = Settings()
+    settings: Settings = attrs.field(factory=Settings)
 
     @asynccontextmanager
     async def open(self, place: Place) -> AsyncGenerator[Core]:

@@ -21,6 +21,7 @@ from functools import partial
 
 import attrs
 
+from crush_trio.errors import sole
 from crush_trio.testing.aftermath import (
     Allowed,
     check_closed,
@@ -109,20 +110,13 @@ def play(
         try:
             run(story, seed=seed, instruments=[steps])
         except Exception as error:  # noqa: BLE001 -- a broken world is a finding like any other
-            complaints.append(f"the world broke: {_told(error)}")
+            complaints.append(f"the world broke: {sole(error)!r}")
     return complaints
 
 
 def _kill(core: Core, disturbance: Disturbance, expected: list[tuple[str, str]]) -> None:
     expected.extend(kill_expectations(core))
     strike(core, disturbance)
-
-
-def _told(error: BaseException) -> str:
-    if isinstance(error, BaseExceptionGroup):
-        parts: Sequence[BaseException] = error.exceptions  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        return ", ".join(map(_told, parts))
-    return repr(error)
 
 
 def baseline(scenario: Scenario, place: Place, seed: int) -> Baseline:

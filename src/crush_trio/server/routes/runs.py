@@ -13,7 +13,7 @@ from quart import Blueprint, Response, request
 from crush_trio.ids import RunID, SessionID
 from crush_trio.messages import Binary, Prompt
 from crush_trio.observer import Observer
-from crush_trio.runs import Ending, Run
+from crush_trio.runs import Ending, Run, settled_answer
 from crush_trio.server.answering import Answering, answering, parse_prefer
 from crush_trio.server.body import read_body
 from crush_trio.server.openapi import operation
@@ -37,31 +37,14 @@ def prompt_of(wanted: AgentMessage, workspace: Workspace) -> Prompt:
     )
 
 
-def settled(ending: Ending) -> tuple[int, RunResult | ErrorBody]:
-    """Return the answer of a run that has settled: 200, or an error that says what failed (R7)."""
-    if ending.outcome == "failed":
-        body = ErrorBody(ending.error, ending.run_id, ending.session_id, ending.message_id)
-        return ending.status, body
-    return 200, RunResult(
-        run_id=ending.run_id,
-        session_id=ending.session_id,
-        outcome=ending.outcome,
-        cancelled=ending.outcome == "cancelled",
-        message_id=ending.message_id,
-        text=ending.text,
-        error=ending.error or msgspec.UNSET,
-        folded_into=ending.folded_into or msgspec.UNSET,
-    )
-
-
 async def wait_answer(accepted: Run | Ending, how: Answering) -> tuple[int, msgspec.Struct | None]:
     """Wait for a run as long as its caller wants to; return the status and body of what there is."""
     if isinstance(accepted, Ending):
-        return settled(accepted)
+        return settled_answer(accepted)
     with trio.move_on_after(how.seconds):
         await accepted.finished.wait()
     if accepted.settled:
-        return settled(accepted.ending)
+        return settled_answer(accepted.ending)
     return 202, RunAccepted(accepted.id, accepted.session_id) if how.named else None
 
 
