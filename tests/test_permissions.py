@@ -337,3 +337,22 @@ async def test_a_request_says_what_is_asked(tmp_path: Path) -> None:
             asking.scope.cancel("next")
             await asking.done.wait()
         assert places == [str(tmp_path), "/work", "/no/such"]
+
+
+@pytest.mark.promise("D3")
+async def test_an_ask_that_is_cancelled_before_it_is_open_is_never_shown() -> None:
+    """Wherever the cancel strikes on the way to the question, nobody is asked for nothing: taking
+    the turn has a step that no cancel interrupts."""
+    shown_at_the_end = 0
+    for steps in range(8):
+        async with open_gate() as gate:
+            asking = Asking()
+            gate.nursery.start_soon(gate._ask, asking, "c1", {})
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            shown = gate.told()
+            asking.scope.cancel()
+            await asking.done.wait()
+            assert ("request c1" in gate.told()) == ("request c1" in shown)
+            shown_at_the_end += "request c1" in shown
+    assert 0 < shown_at_the_end < 8

@@ -51,6 +51,7 @@ class Core:
         deleted: Sessions that somebody has deleted.
         background: Commands that may go on when their run has settled.
         complaints: What has been seen that must not be.
+        recent: What had passed by when the monitor last saw something wrong.
     """
 
     place: Place
@@ -68,6 +69,7 @@ class Core:
     background: frozenset[str] = frozenset()
     gates: dict[str, trio.Event] = attrs.field(factory=dict[str, trio.Event])
     complaints: list[str] = attrs.field(factory=list[str])
+    recent: list[str] = attrs.field(factory=list[str])
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     # --- the server's lives -------------------------------------------------------------------

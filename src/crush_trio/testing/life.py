@@ -89,6 +89,7 @@ class Life:
     def _report(self, violation: Violation, recent: Sequence[str]) -> None:
         """Take up what the monitor has found; a dead process breaks no promise any more."""
         if not self.dead:
+            self.core.recent = list(recent)
             self.core.complain(f"the monitor saw {violation}")
 
     @asynccontextmanager

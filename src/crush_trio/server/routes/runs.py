@@ -20,7 +20,6 @@ from crush_trio.server.openapi import operation
 from crush_trio.server.openapi.operations import PREFER
 from crush_trio.server.problems import answer, empty
 from crush_trio.wire.runs import AgentMessage, CancelReceipt, RunAccepted, RunResult
-from crush_trio.wire.workspaces import ErrorBody
 from crush_trio.workspaces import Workspace, WorkspaceHost
 
 
