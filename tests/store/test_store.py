@@ -399,6 +399,40 @@ async def test_read_files_come_with_the_latest_first(opened: Opened) -> None:
     assert opened.events == []
 
 
+async def test_a_file_of_a_disk_that_is_ahead_counts_as_read_when_it_was_modified(
+    opened: Opened,
+) -> None:
+    """Ours: else it would be modified after every read, and no tool could ever change it."""
+    with trio.fail_after(5):
+        session_id = await opened.session()
+        await opened.store.record_read(session_id, "/p/a", modified=5_000).wait()
+        await opened.store.record_read(session_id, "/p/b", modified=5).wait()
+        assert await opened.store.last_read(session_id, "/p/a") == 5_000
+        assert await opened.store.last_read(session_id, "/p/b") == 1_000
+
+
+async def test_versions_go_on_where_crush_left_them(opened: Opened) -> None:
+    """Agent contract 4.6: its rows are ours, also the old content that it stores twice."""
+    with trio.fail_after(5):
+        one, two = await opened.session(), await opened.session()
+        rows = [(one, 0, "old"), (one, 1, "old"), (one, 2, "new"), (two, 0, "new"), (two, 3, "3")]
+        for number, (session_id, version, content) in enumerate(rows):
+            await opened.post_sql(
+                "INSERT INTO files (id, session_id, path, content, version, created_at, updated_at)"
+                f" VALUES ('f{number}', '{session_id}', '/p/a', '{content}', {version}, 7, 8)"
+            ).wait()
+        assert await opened.store.latest_file(one, "/p/a") == File(
+            "f2", one, "/p/a", "new", 2, 7, 8
+        )
+        made = await opened.store.add_file_version(one, "/p/a", "newer").wait()
+        assert made.version == 4
+        assert [file.version for file in await opened.store.file_versions(one)] == [0, 1, 2, 4]
+        columns = "id, session_id, path, content, version, created_at, updated_at"
+        assert await opened.rows("SELECT * FROM files WHERE id = ?", made.id) == (
+            await opened.rows(f"SELECT {columns} FROM files WHERE id = ?", made.id)
+        )
+
+
 async def test_relative_paths_of_crush_are_not_given_out(opened: Opened) -> None:
     """R-23: the list is of absolute paths; Crush's relative ones belong to a process that is gone."""
     with trio.fail_after(5):

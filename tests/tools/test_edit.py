@@ -107,6 +107,20 @@ async def test_an_existing_file_must_have_been_read_as_it_is(tmp_path: Path) -> 
     assert (path.read_text(), box.asked) == ("old", [])
 
 
+async def test_a_disk_whose_clock_is_ahead_is_no_obstacle(tmp_path: Path) -> None:
+    """A file on another machine may be newer than now; it is known as it was read."""
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    later = int(time.time()) + 3600
+    os.utime(path, (later, later))
+    with trio.fail_after(5):
+        async with open_toolbox(tmp_path) as box:
+            await box.call("view", file_path="a.txt")
+            answer = await box.call("edit", file_path="a.txt", old_string="old", new_string="new")
+    assert not answer.is_error
+    assert path.read_text() == "new"
+
+
 async def test_a_denied_edit_changes_nothing_and_shows_what_it_would_have(tmp_path: Path) -> None:
     """Agent contract 2.1: the metadata is that of the edit."""
     path = tmp_path / "a.txt"

@@ -54,11 +54,11 @@ def read_paths(connection: sqlite3.Connection, session_id: SessionID) -> list[st
 
 
 def record_read(
-    writing: WriteConnection, session_id: SessionID, path: str
+    writing: WriteConnection, session_id: SessionID, path: str, modified: int
 ) -> tuple[None, Event | None]:
-    """Note that a session read a file now."""
+    """Note that a session read a file now, or when it was modified if that is later."""
     sessions.require(writing.connection, session_id)
-    writing.execute(_READ, (session_id, path, writing.now))
+    writing.execute(_READ, (session_id, path, max(writing.now, modified)))
     return None, None
 
 

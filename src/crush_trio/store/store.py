@@ -151,9 +151,18 @@ class Store:
 
     # --- files: writes ---------------------------------------------------------------
 
-    def record_read(self, session_id: SessionID, path: str) -> Job[None]:
-        """Note that a session read a file now, by its absolute path, without an event."""
-        return self._writer.post(lambda writing: files.record_read(writing, session_id, path))
+    def record_read(self, session_id: SessionID, path: str, *, modified: int = 0) -> Job[None]:
+        """Note that a session read a file now, by its absolute path, without an event.
+
+        Args:
+            session_id: The session.
+            path: The file.
+            modified: Unix seconds of the file's last change as it was read; if its disk has a
+                clock that is ahead of ours, it counts as read then.
+        """
+        return self._writer.post(
+            lambda writing: files.record_read(writing, session_id, path, modified)
+        )
 
     def add_file_version(self, session_id: SessionID, path: str, content: str) -> Job[File]:
         """Store the next version of a file that a session changed."""

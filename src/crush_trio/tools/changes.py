@@ -18,7 +18,7 @@ from crush_trio.errors import BadRequestError
 from crush_trio.messages import encodable
 from crush_trio.tools.base import ToolContext
 from crush_trio.tools.diffs import Diff, count_changes, unified_diff
-from crush_trio.tools.files import Snapshot, is_inside, look_at, stamp, work_on
+from crush_trio.tools.files import Snapshot, is_inside, look_at, record_read, stamp, work_on
 from crush_trio.tools.staging import stage
 
 
@@ -98,7 +98,7 @@ async def change(context: ToolContext, proposal: Proposal) -> None:
     if latest is None or latest.content != old:
         store.add_file_version(session, path, old)
     store.add_file_version(session, path, new)
-    await store.record_read(session, path).wait()
+    await record_read(context, path, look_at(path)).wait()
 
 
 def _check_unchanged(before: Snapshot) -> None:

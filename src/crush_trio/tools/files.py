@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from crush_trio.errors import BadRequestError
+from crush_trio.store import Job
 from crush_trio.tools.base import ToolContext
 
 LARGE = 2**20
@@ -114,6 +115,12 @@ async def take_snapshot(path: str) -> Snapshot:
 def stamp(found: os.stat_result) -> tuple[int, int, int]:
     """Return what tells two states of a file apart."""
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def record_read(context: ToolContext, path: str, found: os.stat_result | None) -> Job[None]:
+    """Note that a session knows a file as it was found. Not a checkpoint."""
+    modified = int(found.st_mtime) if found else 0
+    return context.around.store.record_read(context.session_id, path, modified=modified)
 
 
 async def check_unmodified(context: ToolContext, path: str) -> None:

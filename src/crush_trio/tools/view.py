@@ -13,7 +13,7 @@ from crush_trio.errors import BadRequestError
 from crush_trio.tools.arguments import required
 from crush_trio.tools.base import ToolAnswer, ToolContext, denied
 from crush_trio.tools.builtin import Builtin
-from crush_trio.tools.files import absolute, is_inside, look_at, work_on
+from crush_trio.tools.files import absolute, is_inside, look_at, record_read, work_on
 from crush_trio.tools.sections import read_section
 
 DEFAULT_LIMIT = 200
@@ -66,7 +66,7 @@ class View(Builtin[ViewParams]):
         most = None if skill else MAX_BYTES
         read = partial(read_section, path, max(params.offset, 0), limit, most)
         section = await work_on(found.st_size, read)
-        await around.store.record_read(context.session_id, path).wait()
+        await record_read(context, path, found).wait()
         metadata = {"file_path": path, "content": section.text}
         return ToolAnswer(f"<file>\n{section.numbered()}\n</file>\n", metadata=metadata)
 
