@@ -55,7 +55,7 @@ class ShellAndModels:
         if status != 0:
             raise ConfigError(f"the command failed with exit status {status}")
         printed = out.text()
-        if printed.lost_lines is not None:
+        if printed.lost_lines is not None or len(printed.head) > OUTPUT_LIMIT:
             raise ConfigError(f"the command printed more than {OUTPUT_LIMIT} bytes")
         return printed.head.rstrip("\n")
 
