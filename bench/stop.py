@@ -27,7 +27,8 @@ def measure(models: Model, rounds: int) -> list[Row]:
                 client.watch(ANSWERED)
                 body = {"session_id": name, "prompt": script(5, hold=True)}
                 client.send("POST", f"{ours.route}/agent", body)
-            time.sleep(2.0)
+            for name in names:
+                models.when("began", name, 60)
             for reader in opened:
                 reader.watch(COMPLETE)
             begun = time.monotonic()

@@ -15,6 +15,7 @@ from crush_trio.errors import BadRequestError
 from crush_trio.server.app import make_app
 from crush_trio.server.body import decode_body
 from crush_trio.settings import Settings
+from crush_trio.wire.changes import RemoveField
 from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.workspaces import WorkspaceHost
 from mutation import mutate
@@ -37,6 +38,9 @@ SESSION = {
     "todos": [{"content": "c", "status": "pending", "active_form": "a"}],
 }
 GRANT = {"action": "allow", "permission": {"id": "p", "session_id": S, "params": {"a": [1]}}}
+
+MODEL = {"provider": "scripted", "model": "m"}
+KEY = {"kind": "string", "api_key": "k"}
 
 _W = f"/v1/workspaces/{W}"
 _RUNS = f"{_W}/agent/sessions/{S}"
@@ -79,6 +83,16 @@ ROUTES: tuple[tuple[str, str, object], ...] = (
     ("GET", f"{_W}/permissions/skip", None),
     ("POST", f"{_W}/permissions/skip", {"skip": True}),
     ("POST", f"{_W}/permissions/grant", GRANT),
+    ("GET", "/v1/openapi.json", None),
+    ("GET", f"{_W}/providers", None),
+    ("GET", f"{_W}/agent/default-small-model?provider_id=scripted", None),
+    ("POST", f"{_W}/config/set", {"scope": 1, "key": "options.debug", "value": True}),
+    ("POST", f"{_W}/config/remove", {"scope": 1, "key": "options.debug"}),
+    ("POST", f"{_W}/config/model", {"scope": 1, "model_type": "small", "model": MODEL}),
+    ("POST", f"{_W}/config/compact", {"scope": 1, "enabled": True}),
+    ("POST", f"{_W}/config/provider-key", {"scope": 1, "provider_id": "other", **KEY}),
+    ("POST", f"{_W}/config/import-copilot", None),
+    ("POST", f"{_W}/config/refresh-oauth", {"scope": 1, "provider_id": "scripted"}),
 )
 
 NAMES = {"<workspace_id>": W, "<session_id>": S, "<client_id>": C}
@@ -213,12 +227,17 @@ def make(dice: random.Random) -> Wanted:
     return Wanted(method, target, headers, body)
 
 
-def is_harmless(body: bytes, root: str) -> bool:
-    """Whether a create with this body, as the server reads it, stays within ``root``."""
+def is_harmless(target: str, body: bytes, root: str) -> bool:
+    """Whether a request, as the server reads it, harms no other worker.
+
+    A create must stay within ``root``, and no configuration be changed but a workspace's own.
+    """
     try:
+        if "/config/" in target:
+            return decode_body(body, RemoveField).scope == 1
         wanted = decode_body(body, CreateWorkspace)
     except BadRequestError:
-        return True
+        return "/config/" not in target
     places = [
         os.path.normpath(f"{root}/{place}" if place[:1] != "/" else place)
         for place in (wanted.path, wanted.data_dir)

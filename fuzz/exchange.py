@@ -8,8 +8,8 @@ from contextlib import suppress
 import attrs
 import trio
 
-PATIENCE = 10.0
-"""Seconds after which a connection that should have ended is a finding."""
+PATIENCE = 30.0
+"""Seconds after which a connection that should have ended is a finding, also on a busy machine."""
 
 GLANCE = 0.015
 """Seconds to wait for an answer, before half of the connection is closed."""

@@ -22,7 +22,7 @@ from crush_trio.server import ServeOptions, serve_forever
 from crush_trio.settings import Settings
 
 SETTINGS = Settings(
-    create_hold=1.0,
+    create_hold=5.0,
     detach_grace=0.2,
     result_kept=2.0,
     title_claim=1.0,

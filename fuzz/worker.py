@@ -26,7 +26,7 @@ RECYCLED = 400
 RUN_PATIENCE = 0.1
 """Seconds that a prompt may stay open before its session is cancelled: some models hang."""
 
-ANSWER_PATIENCE = 10.0
+ANSWER_PATIENCE = 30.0
 """Seconds after which a request that was not answered is a finding."""
 
 SCRIPTED_FAILURE = "scripted failure"
@@ -108,7 +108,7 @@ class Worker:
         target = self._filled(wanted.target, place)
         body = None if wanted.body is None else self._filled(wanted.body.decode("latin-1"), place)
         data = None if body is None else body.encode("latin-1")
-        if data is not None and not documents.is_harmless(data, str(self._root)):
+        if data is not None and not documents.is_harmless(target, data, str(self._root)):
             return
         prompts = target.endswith("/agent") and wanted.method == "POST"
         reply = None
