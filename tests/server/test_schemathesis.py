@@ -27,11 +27,13 @@ EXAMPLES = 3
 """Requests for each route."""
 
 CHECKS: list[Any] = [
-    checks.not_a_server_error,  # by name: their types are not known
-    *(
-        getattr(openapi_checks, f"{what}_conformance")
-        for what in ("status_code", "content_type", "response_schema")
-    ),
+    vars(module)[name]  # by name: their types are not known
+    for module, name in (
+        (checks, "not_a_server_error"),
+        (openapi_checks, "status_code_conformance"),
+        (openapi_checks, "content_type_conformance"),
+        (openapi_checks, "response_schema_conformance"),
+    )
 ]
 
 ENDLESS = {"/v1/workspaces/{workspace_id}/events"}

@@ -10,6 +10,7 @@ import click
 from crush_trio import __version__
 from crush_trio.cli.commands.cancel import cancel
 from crush_trio.cli.commands.doctor import doctor
+from crush_trio.cli.commands.logs import logs
 from crush_trio.cli.commands.model_script import model_script
 from crush_trio.cli.commands.models import models
 from crush_trio.cli.commands.run import run
@@ -34,6 +35,7 @@ commands: tuple[click.Command, ...] = (
     models,
     model_script,
     doctor,
+    logs,
 )
 for command in commands:
     cli.add_command(command)

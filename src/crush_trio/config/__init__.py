@@ -14,7 +14,7 @@ from crush_trio.config.calls import CallOptions, call_options
 from crush_trio.config.configuration import Configuration
 from crush_trio.config.endpoint import Endpoint
 from crush_trio.config.environment import go_bool
-from crush_trio.config.load import load
+from crush_trio.config.load import find_data_directory, load
 from crush_trio.config.models import Chosen
 from crush_trio.config.paths import global_config_dir, global_data_dir
 from crush_trio.config.resolving import ConfigReader, Outside, resolve
@@ -27,6 +27,7 @@ __all__ = [
     "Endpoint",
     "Outside",
     "call_options",
+    "find_data_directory",
     "global_config_dir",
     "global_data_dir",
     "go_bool",

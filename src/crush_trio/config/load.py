@@ -22,7 +22,7 @@ from crush_trio.config.environment import own_view, with_table
 from crush_trio.config.files import FILE_NAME, Source, read, sources
 from crush_trio.config.findings import Findings
 from crush_trio.config.models import Chosen, chosen_now, select
-from crush_trio.config.paths import data_directory, find_project
+from crush_trio.config.paths import Project, data_directory, find_project
 from crush_trio.errors import ConfigError
 from crush_trio.wire.config import Config, Options, Provider, SelectedModel
 
@@ -57,12 +57,7 @@ def load(
     """
     findings, kept = findings or Findings(asks=False), kept or Kept()
     project = find_project(directory)
-    documents = Documents()
-    for source in sources(project, env):
-        documents.add(source.path, read(source))
-    given = _options(documents.config).data_directory
-    option = "" if given is msgspec.UNSET else given
-    place = data_directory(project, argument=data_dir, option=option)
+    documents, place = _documents(project, env, data_dir)
     documents.add(place / FILE_NAME, read(Source(place / FILE_NAME)))
     config = checked(documents.config)
     full_env = with_table(env, config.env, findings.output)
@@ -84,6 +79,30 @@ def load(
     config = replace(config, providers=entries.kept)
     loaded = Configuration(config, place, env=full_env, catalog=catalog, findings=findings)
     return _choose(loaded, entries, known, kept.models)
+
+
+def find_data_directory(directory: Path, *, env: Mapping[str, str], data_dir: str = "") -> Path:
+    """Return where a working directory's data is; nothing in the configuration is expanded.
+
+    Args:
+        directory: The working directory.
+        env: As for :func:`load`.
+        data_dir: As for :func:`load`.
+
+    Raises:
+        ConfigError: a file cannot be read or is wrong.
+    """
+    return _documents(find_project(directory), env, data_dir)[1]
+
+
+def _documents(project: Project, env: Mapping[str, str], data_dir: str) -> tuple[Documents, Path]:
+    """Return the files that say where the data directory is, and the place."""
+    documents = Documents()
+    for source in sources(project, env):
+        documents.add(source.path, read(source))
+    given = _options(documents.config).data_directory
+    option = "" if given is msgspec.UNSET else given
+    return documents, data_directory(project, argument=data_dir, option=option)
 
 
 def _options(config: Config) -> Options:

@@ -21,6 +21,7 @@ from crush_trio.runs import Lane, Results
 from crush_trio.settings import Settings
 from crush_trio.store import Store
 from crush_trio.wire.events import Event
+from crush_trio.workspaces.logs import open_log
 from crush_trio.workspaces.slots import Slot, Slots, why_not_open
 
 StoreOpener = Callable[[Path, Callable[[Event], None]], AbstractAsyncContextManager[Store]]
@@ -91,8 +92,9 @@ async def open_data_directory(
     """
     directory = DataDirectory(path, settings, observer)
     async with opener(path, directory.publish) as directory.store:
-        directory.histories = Histories(directory.store, settings.history_bytes)
-        yield directory
+        with open_log(path):
+            directory.histories = Histories(directory.store, settings.history_bytes)
+            yield directory
 
 
 class DataDirectories:

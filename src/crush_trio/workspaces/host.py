@@ -29,6 +29,7 @@ from crush_trio.ids import ClientID, WorkspaceID, new_id
 from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.workspaces.claims import Claims
 from crush_trio.workspaces.datadir import DataDirectories, StoreOpener
+from crush_trio.workspaces.logs import enter_log
 from crush_trio.workspaces.plan import Plan
 from crush_trio.workspaces.register import Register
 from crush_trio.workspaces.saved import SavedClaim, SavedWorkspace
@@ -222,6 +223,7 @@ class WorkspaceHost:
                 data_dir=request.data_dir,
                 debug=request.debug,
             )
+            enter_log(_one_name(config.data_dir))
             plan = Plan(request, slot.key, config, opening.id, self._env)
             async with (
                 self._data.use(_one_name(config.data_dir)) as data,
@@ -233,6 +235,7 @@ class WorkspaceHost:
                 self._save(opening)
                 await self._register.write()  # before anybody knows the id: it survives a kill
                 slot.settled.set()
+                logger.info("workspace %s is open: %s", workspace.id, slot.key)
                 opening.claims.end(slot)
                 try:
                     await opening.claims.wait_unclaimed()
@@ -259,6 +262,12 @@ class WorkspaceHost:
         if workspace is not None and self._by_id.pop(workspace.id, None) is not None:
             self._equipment.observer.workspace_withdrawn(workspace)
             workspace.stop_runs("the workspace is closing")
+
+    def enter_log(self, workspace_id: str) -> None:
+        """Let what the present task logs, and its runs do, be in the workspace's log. Not a checkpoint."""
+        slot = self._by_id.get(WorkspaceID(workspace_id))
+        if slot is not None and slot.value is not None:
+            enter_log(slot.value.data.path)
 
     # --- goodbyes ---------------------------------------------------------------------------
 

@@ -45,6 +45,7 @@ def blueprints(host: WorkspaceHost) -> list[Blueprint]:
         workspace_id = (request.view_args or {}).get("workspace_id")
         if workspace_id is not None and request.endpoint != GOODBYE:
             await host.reopen(workspace_id)
+            host.enter_log(workspace_id)
 
     for routes in made:
         routes.before_request(reopen)
