@@ -90,6 +90,7 @@ class CallableReport:
         Raises:
             AssertionError: with every fault and the way to see it again.
         """
+        __tracebackhide__ = True  # pytest shows where it was called
         if self.faults or not self.strikes:
             raise AssertionError(str(self) if self.faults else f"{self}: nothing was cancelled")
 
