@@ -28,6 +28,7 @@ import trio
 from crush_trio.agent.gear import Gear, Workbench
 from crush_trio.agent.histories import Histories
 from crush_trio.agent.history import model_messages
+from crush_trio.agent.summary import SummaryTurn
 from crush_trio.agent.turn import AgentTurn
 from crush_trio.config import Chosen, Endpoint
 from crush_trio.hub import Hub, Subscription
@@ -43,6 +44,7 @@ from crush_trio.permissions import Permissions
 from crush_trio.providers.base import Delta, ModelMessage, ModelRequest, Provider
 from crush_trio.providers.scripted import ScriptedModel
 from crush_trio.providers.strict import complaint
+from crush_trio.questions import Questions
 from crush_trio.runs import Ending, Lane, Results, Run, Turn
 from crush_trio.settings import Settings
 from crush_trio.store import Job, Store
@@ -52,6 +54,7 @@ from crush_trio.store.reads import InlineReads
 from crush_trio.store.writer import open_task_writer
 from crush_trio.tools.base import Surroundings, Tool, ToolAnswer, ToolContext
 from crush_trio.tools.jobs import open_jobs
+from crush_trio.tools.processes import Shell, run_shell
 from crush_trio.wire.config import Model, SelectedModel
 from crush_trio.wire.events import AgentEvent, Event, RunComplete
 from crush_trio.wire.messages import WireMessage
@@ -399,6 +402,7 @@ class Study:
     Attributes:
         events: What was published, in order.
         titles: Sessions that a title was asked for.
+        gear: What turns work with beside the model and the tools; fields of ``Gear``.
     """
 
     owner: Owner
@@ -416,6 +420,7 @@ class Study:
     titles: list[str] = attrs.field(factory=list[str])
     lanes: dict[SessionID, Lane] = attrs.field(factory=dict[SessionID, Lane])
     equip_error: Exception | None = None
+    gear: dict[str, Any] = attrs.field(factory=dict[str, Any])
 
     @property
     def permissions(self) -> Permissions:
@@ -456,7 +461,8 @@ class Study:
         await trio.lowlevel.checkpoint()
         if self.equip_error is not None:
             raise self.equip_error
-        return Gear(CHOSEN, "scripted-1", self.model, (), self.tools)
+        gear = Gear(CHOSEN, "scripted-1", self.model, (), self.tools)
+        return attrs.evolve(gear, **self.gear)
 
     def prompt(
         self,
@@ -479,6 +485,13 @@ class Study:
             own_turn=run_id is not None,
         )
         assert self.lane_of(session).accept(run) is run
+        return run
+
+    def summarize(self) -> Run:
+        """Begin to summarise the session and return the quiet run."""
+        turn = SummaryTurn(self.session_id, self.bench())
+        run = Run(RunID(new_id()), self.session_id, Prompt(""), turn, self.owner, quiet=True)
+        assert self.lane.accept(run) is run
         return run
 
     async def play(self, text: str = "hello", run_id: str | None = None) -> Run:
@@ -572,7 +585,7 @@ async def _open_study(
     original, hub.publish = hub.publish, publish
     async with open_faulty_store(publish, disk) as store, open_jobs(settings) as jobs:
         permissions = Permissions(publish, working_dir="/p", observer=monitor)
-        around = Surroundings("/p", {}, permissions, jobs, store, settings)
+        around = Surroundings("/p", {}, permissions, Questions(publish), jobs, store, settings)
         histories = Histories(store, settings.history_bytes)
         async with trio.open_nursery() as nursery:
             study = Study(
@@ -680,6 +693,7 @@ async def open_town(
     model: Provider | None = None,
     settings: Settings = SETTINGS,
     config: Mapping[str, Any] | None = None,
+    shell: Shell = run_shell,
 ) -> AsyncGenerator[Town]:
     """Open a host with stores that use no thread; leaving the block closes it."""
     directory, home = tmp_path / "project", tmp_path / "home"
@@ -688,7 +702,7 @@ async def open_town(
     town = Town(directory, model or ScriptedModel(*answers), Disk())
     env = {"HOME": str(home), "PATH": os.environ["PATH"]}
     with watched() as monitor:
-        equipment = Equipment(town.open_provider, None, settings, now, observer=monitor)
+        equipment = Equipment(town.open_provider, None, settings, now, shell, observer=monitor)
         async with open_workspace_host(equipment, town.open_store, env) as host:
             town.host = host
             yield town

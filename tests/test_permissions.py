@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from crush_trio.errors import UnattendedError
 from crush_trio.hub import Hub
 from crush_trio.permissions import Permissions
 from crush_trio.wire.events import Event, PermissionNotification
@@ -356,3 +357,66 @@ async def test_an_ask_that_is_cancelled_before_it_is_open_is_never_shown() -> No
             assert ("request c1" in gate.told()) == ("request c1" in shown)
             shown_at_the_end += "request c1" in shown
     assert 0 < shown_at_the_end < 8
+
+
+# --- when nobody can be asked ----------------------------------------------------------------
+
+
+async def test_a_rule_answers_for_a_session_that_nobody_attends_to() -> None:
+    """At once, with the notifications that clients draw, and only for that session (R-37)."""
+    async with open_gate() as gate:
+        with gate.permissions.unattended("s", "allow"):
+            assert (await gate.ask("c1")).granted is True
+            other = await gate.ask("c2", session_id="other")
+            assert other.granted is None
+            assert (await gate.ask("c3")).granted is True, "not behind somebody else's dialog"
+        assert gate.told()[:2] == [
+            told(_notified("c1", granted=False)),
+            told(_notified("c1", granted=True)),
+        ]
+        (open_request,) = gate.open()
+        assert open_request.tool_call_id == "c2"
+
+
+async def test_a_rule_that_denies_says_why() -> None:
+    """An error that names the setting and the tool; clients are told that it was denied."""
+    async with open_gate() as gate:
+        with gate.permissions.unattended("s", "deny"), pytest.raises(UnattendedError) as caught:
+            await gate.permissions.ask(
+                session_id="s",
+                tool_call_id="c1",
+                tool_name="bash",
+                action="execute",
+                description="",
+                params={},
+                path="/p",
+            )
+        assert "permissions.unattended is 'deny'" in str(caught.value)
+        assert "'bash'" in str(caught.value)
+        last = gate.events[-1].payload
+        assert last == PermissionNotification("c1", granted=False, denied=True)
+
+
+async def test_the_rule_ends_with_its_run_or_when_somebody_comes() -> None:
+    """Then people are asked again."""
+    async with open_gate() as gate:
+        with gate.permissions.unattended("s", "allow"):
+            gate.permissions.attend("s")
+            assert (await gate.ask("c1")).granted is None
+            gate.permissions.answer(gate.open()[0].id, "deny")
+        with gate.permissions.unattended("s", "allow"):
+            pass
+        assert (await gate.ask("c2")).granted is None
+
+
+async def test_what_the_configuration_allows_needs_no_rule() -> None:
+    """The list of allowed tools comes first, also where the rule denies."""
+    async with open_gate(allowed_tools=["bash"]) as gate:
+        with gate.permissions.unattended("s", "deny"):
+            assert (await gate.ask("c1")).granted is True
+        assert gate.events == []
+
+
+def _notified(call: str, *, granted: bool) -> Event:
+    notification = PermissionNotification(call, granted=granted, denied=False)
+    return Event("permission_notification", "created", notification)

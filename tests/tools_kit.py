@@ -14,6 +14,7 @@ import trio
 
 from crush_trio.ids import MessageID, SessionID
 from crush_trio.permissions import Permissions
+from crush_trio.questions import Questions
 from crush_trio.settings import Settings
 from crush_trio.store import Store, open_memory_store
 from crush_trio.tools.base import Surroundings, ToolAnswer, ToolContext
@@ -100,6 +101,7 @@ async def open_toolbox(
             working_dir=str(box.working_dir),
             env=dict(os.environ) if env is None else env,
             permissions=box.permissions,
+            questions=Questions(box.publish),
             jobs=jobs,
             store=store,
             settings=settings,

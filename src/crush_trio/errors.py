@@ -75,6 +75,18 @@ class AgentMissingError(BadRequestError):
         super().__init__("agent coordinator not initialized")
 
 
+class UnattendedError(CrushTrioError):
+    """A tool needs a permission in a run of which nobody can be asked, and the rule is to deny."""
+
+    status = 403
+
+    def __init__(self, tool: str) -> None:
+        super().__init__(
+            f"permission denied: nobody attends to this run, and permissions.unattended is 'deny'; "
+            f"permissions.allowed_tools would have to name {tool!r}"
+        )
+
+
 class UnauthorizedError(CrushTrioError):
     """The caller showed no token, or a wrong one."""
 
@@ -100,12 +112,21 @@ class TooManyAttemptsError(CrushTrioError):
 
 
 class WorkspaceNotFoundError(CrushTrioError):
-    """No open workspace has this id. The only 404 below a workspace path (wire contract 1.3)."""
+    """No open workspace has this id. Clients take a 404 for this (wire contract 1.3)."""
 
     status = 404
 
     def __init__(self) -> None:
         super().__init__("workspace not found")
+
+
+class LSPClientNotFoundError(CrushTrioError):
+    """No language server has this name. 404 here is harmless to clients (wire contract R-27)."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("LSP client not found")
 
 
 # --- the state's doing ------------------------------------------------------------
@@ -129,6 +150,13 @@ class RunIDConflictError(ConflictError):
 
     def __init__(self) -> None:
         super().__init__("run id already used for another prompt")
+
+
+class SessionBusyError(ConflictError):
+    """The session has a run or a summary that has not ended; the text is Crush's (wire contract 2.4)."""
+
+    def __init__(self) -> None:
+        super().__init__("session is currently processing another request")
 
 
 class ClientRetiredError(ConflictError):

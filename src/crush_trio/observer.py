@@ -40,6 +40,11 @@ class Observed(Protocol):
         ...
 
     @property
+    def quiet(self) -> bool:
+        """Whether it is nobody's prompt and owes no terminal event, such as a summary."""
+        ...
+
+    @property
     def outcome(self) -> Outcome | None:
         """Fixed by the conclusion."""
         ...

@@ -2,20 +2,24 @@
 
 Above it are the tools that ask and the routes that answer; below it only the hub. One request is
 open at a time, because a terminal client shows one dialog at a time (wire contract 9.1). An ask
-that is cancelled is withdrawn on every client (D3).
+that is cancelled is withdrawn on every client (D3). While a session's run has nobody to ask, a rule
+of the configuration answers, at once and also while somebody else's dialog is open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
 import trio
 
+from crush_trio.errors import UnattendedError
 from crush_trio.ids import new_id
 from crush_trio.observer import SILENT, Observer
+from crush_trio.wire.config import Unattended
 from crush_trio.wire.events import Event, PermissionNotification
 from crush_trio.wire.permissions import GrantAction, PermissionRequest
 
@@ -57,6 +61,23 @@ class Permissions:
         self._turnstile = trio.StrictFIFOLock()
         self._open: dict[str, _Ask] = {}
         self._granted: set[tuple[str, str, str, str]] = set()
+        self._unattended: dict[str, Unattended] = {}
+
+    @contextmanager
+    def unattended(self, session_id: str, rule: Unattended) -> Generator[None]:
+        """Let a rule answer what a session asks for, until the block ends or :meth:`attend`.
+
+        For a run of which nobody can be asked (wire contract 0, R-37). Sync on both ends.
+        """
+        self._unattended[session_id] = rule
+        try:
+            yield
+        finally:
+            self._unattended.pop(session_id, None)
+
+    def attend(self, session_id: str) -> None:
+        """Ask people again for a session: somebody is there now. Not a checkpoint."""
+        self._unattended.pop(session_id, None)
 
     async def ask(
         self,
@@ -73,10 +94,16 @@ class Permissions:
 
         Returns at once, with a checkpoint and without an event, for what is allowed unasked. A
         cancel withdraws the request and publishes a denied notification (D3).
+
+        Raises:
+            UnattendedError: nobody can be asked, and the configuration denies it.
         """
         if self.skip or not self._allowed.isdisjoint({tool_name, f"{tool_name}:{action}"}):
             await trio.lowlevel.checkpoint()
             return True
+        if (rule := self._unattended.get(session_id)) is not None:
+            await trio.lowlevel.checkpoint()
+            return self._answer_unattended(rule, tool_call_id, tool_name)
         async with self._turnstile:
             await trio.lowlevel.checkpoint_if_cancelled()  # nothing is asked from here on (D3)
             place = self._normalise(path)
@@ -90,6 +117,14 @@ class Permissions:
                 new_id(), session_id, tool_call_id, tool_name, description, action, params, place
             )
             return await self._wait_answer(_Ask(request))
+
+    def _answer_unattended(self, rule: Unattended, tool_call_id: str, tool_name: str) -> bool:
+        granted = rule == "allow"
+        self._notify(tool_call_id, granted=False, denied=False)
+        self._notify(tool_call_id, granted=granted, denied=not granted)
+        if not granted:
+            raise UnattendedError(tool_name)
+        return True
 
     async def _wait_answer(self, ask: _Ask) -> bool:
         self._open[ask.request.id] = ask

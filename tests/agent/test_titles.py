@@ -34,7 +34,7 @@ async def open_desk() -> AsyncGenerator[Study]:
 async def titled(study: Study, *titles: Answer, prompt: str = "hello") -> Session:
     """Ask one model for each answer, in this order; return the session."""
     models = [TitleModel(CHOSEN, ScriptedModel(title=title), "prefix") for title in titles]
-    await make_title(study.store, study.session_id, prompt, models, "key")
+    await make_title(study.store, study.session_id, prompt, models)
     session = await study.store.session(study.session_id)
     assert session is not None
     return session
@@ -96,9 +96,9 @@ async def test_a_title_that_cannot_be_stored_is_nobodys_error() -> None:
     async with open_desk() as study:
         model = TitleModel(CHOSEN, ScriptedModel())
         study.disk.full = True
-        await make_title(study.store, study.session_id, "x", [model], "key")
+        await make_title(study.store, study.session_id, "x", [model])
         study.disk.full = False
-        await make_title(study.store, SessionID("gone"), "x", [model], "key")
+        await make_title(study.store, SessionID("gone"), "x", [model])
         session = await study.store.session(study.session_id)
         assert session is not None
         assert session.title == "New Session"
@@ -112,13 +112,13 @@ async def test_the_request_says_what_is_wanted() -> None:
             CHOSEN, model=CHOSEN.model.__class__("m", default_max_tokens=500, can_reason=True)
         )
         await make_title(
-            study.store, study.session_id, "fix it", [TitleModel(CHOSEN, model, "prefix")], "key"
+            study.store, study.session_id, "fix it", [TitleModel(CHOSEN, model, "prefix")]
         )
         (request,) = model.title_requests
         assert [m.role for m in request.messages] == ["system", "system", "user"]
         assert request.messages[0].text == "prefix"
         assert request.messages[1].text.endswith("\n/no_think")
         assert "fix it" in request.messages[2].text
-        assert (request.options.max_tokens, request.session_key) == (40, "key")
-        await make_title(study.store, study.session_id, "x", [TitleModel(thinking, model)], "key")
+        assert (request.options.max_tokens, request.session_key) == (40, study.session_id)
+        await make_title(study.store, study.session_id, "x", [TitleModel(thinking, model)])
         assert model.requests[-1].options.max_tokens == 500

@@ -38,6 +38,7 @@ class Runner:
     session_id: str = "s"
     owner: object = None
     own_turn: bool = True
+    quiet: bool = False
     outcome: Outcome | None = None
     message_id: str = ""
     text: str = ""
@@ -891,6 +892,41 @@ def nothing_is_left(story: Story) -> None:
 
 
 # --- the tests --------------------------------------------------------------------------------------------------------
+
+
+@keeps("R9")
+def a_quiet_run_s_last_event_comes_behind_its_settlement(story: Story) -> None:
+    """A summary's session is idle before the last thing that is told of it."""
+    for end in ("used", "failed", "cancelled"):
+        run = story.begin(end, quiet=True)
+        story.say(f"m-{end}")
+        if end == "used":
+            story.say("m-used", FINISH, change="updated")
+        if end == "cancelled":
+            story.cancel(run)
+        story.conclude(run, "cancelled" if end == "cancelled" else "completed")
+        story.monitor.left(run)
+        story.monitor.settled(run)
+        if end == "failed":
+            story.say("m-failed", FINISH, change="updated")
+        if end == "cancelled":
+            story.say("m-cancelled", change="deleted")
+
+
+@breaks("R9")
+def a_quiet_run_leaves_its_message_open(story: Story) -> None:
+    run = story.begin(quiet=True)
+    story.say("m")
+    story.conclude(run)
+    story.monitor.left(run)
+    story.monitor.settled(run)
+    story.say("m", change="updated")
+
+
+@breaks("R12")
+def a_quiet_run_has_an_end(story: Story) -> None:
+    story.end(story.begin(quiet=True))
+
 
 CHECKED = [
     "R1",

@@ -20,6 +20,7 @@ import trio
 from crush_trio.agent.gear import Gear, Workbench
 from crush_trio.agent.histories import Histories
 from crush_trio.agent.providers import Providers
+from crush_trio.agent.summary import SummaryTurn
 from crush_trio.agent.system import system_prompt
 from crush_trio.agent.titles import TitleModel, make_title, title_from_prompt
 from crush_trio.agent.turn import AgentTurn
@@ -37,6 +38,9 @@ from crush_trio.wire.runs import AgentInfo
 from crush_trio.wire.sessions import Session
 
 logger = logging.getLogger(__name__)
+
+QUESTION = "question"
+"""The tool that a run of which nobody can be asked does not have (wire contract 0, R-37)."""
 
 
 @attrs.frozen
@@ -145,6 +149,10 @@ class Agent:
         """Return a new turn for a run of a session. Not a checkpoint."""
         return AgentTurn(session_id, self._bench)
 
+    def summary(self, session_id: SessionID) -> SummaryTurn:
+        """Return what summarises a session. Not a checkpoint."""
+        return SummaryTurn(session_id, self._bench)
+
     # --- gear ---------------------------------------------------------------------------
 
     def _embedded_for(self, prompt: Prompt) -> EmbeddedModel | None:
@@ -168,7 +176,12 @@ class Agent:
         config = self.config
         if config.large is None:
             raise ConfigError(config.problem or "large model not selected")
-        return await self._gear(config, config.large)
+        gear = await self._gear(config, config.large)
+        if prompt.interactive is not False:
+            return gear
+        tools = {name: tool for name, tool in gear.tools.items() if name != QUESTION}
+        rule = config.wire.permissions.unattended
+        return attrs.evolve(gear, tools=tools, unattended=rule)
 
     async def _gear(self, config: Configuration, chosen: Chosen) -> Gear:
         endpoint = config.endpoint(chosen.provider_id)
@@ -180,6 +193,7 @@ class Agent:
             model_id=options.model_id,
             provider=provider,
             system=_system_messages(endpoint.system_prompt_prefix, prompt),
+            prefix=_system_messages(endpoint.system_prompt_prefix),
             tools=self._tools,
             options=ModelOptions(
                 max_tokens=options.max_tokens,
@@ -192,6 +206,7 @@ class Agent:
                 extra_body=options.extra_body,
             ),
             flat_rate=endpoint.flat_rate,
+            auto_summarize=not _options(config).disable_auto_summarize,
         )
 
     # --- titles ---------------------------------------------------------------------------
@@ -202,10 +217,14 @@ class Agent:
 
         async def make() -> None:
             if self._embedded_for(prompt) is not None:  # a small model's title is no title
-                await self._home.store.set_title(session_id, title_from_prompt(prompt.text)).wait()
+                title = title_from_prompt(prompt.text)
+                job = self._home.store.set_title(session_id, title, instead_of=session.title)
+                await job.wait()
                 return
             models = await self._title_models(config, gear)
-            await make_title(self._home.store, session_id, prompt.text, models, session_id)
+            await make_title(
+                self._home.store, session_id, prompt.text, models, instead_of=session.title
+            )
 
         self._home.start(make, "title")
 

@@ -18,6 +18,7 @@ from crush_trio.providers.base import ModelMessage, ModelOptions, Provider, Tool
 from crush_trio.settings import Settings
 from crush_trio.store import Store
 from crush_trio.tools.base import Surroundings, Tool
+from crush_trio.wire.config import Unattended
 from crush_trio.wire.sessions import Session
 
 
@@ -30,6 +31,9 @@ class Gear:
         model_id: The id that requests carry.
         system: System messages, in order.
         flat_rate: The provider costs nothing a token.
+        unattended: What answers permissions if nobody can be asked; None if somebody can.
+        auto_summarize: A conversation that fills the model's window is summarised.
+        prefix: Those of the system messages that the provider asks for in every request.
     """
 
     chosen: Chosen
@@ -39,6 +43,9 @@ class Gear:
     tools: Mapping[str, Tool] = attrs.field(factory=dict[str, Tool])
     options: ModelOptions = attrs.field(factory=ModelOptions)
     flat_rate: bool = False
+    unattended: Unattended | None = None
+    auto_summarize: bool = False
+    prefix: tuple[ModelMessage, ...] = ()
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:

@@ -49,6 +49,12 @@ class History:
                 return
         self.append(message)
 
+    def remove(self, message_id: str) -> None:
+        """Take out a message that is being deleted. Not a checkpoint."""
+        for message in [each for each in self.messages if each.id == message_id]:
+            self.messages.remove(message)
+            self.size -= _size(message)
+
 
 class Histories:
     """The kept histories of a data directory.
@@ -63,6 +69,7 @@ class Histories:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[SessionID, History] = OrderedDict()
         self._foreign_changes = store.foreign_changes
+        self._drops = 0
 
     async def load(self, session_id: SessionID) -> tuple[Session, History] | None:
         """Return a session with its history, which is read if it is not kept; None if there is none.
@@ -80,8 +87,11 @@ class Histories:
         self._drop_stale()
         history = self._kept.get(session_id)
         if history is None:
+            drops = self._drops
             messages = await self._store.messages(session_id)
             history = History(messages, size=sum(map(_size, messages)))
+            if drops != self._drops:  # it may have been read before what it was dropped for
+                return session, history
             self._kept[session_id] = history
         self._kept.move_to_end(session_id)
         self._trim(session_id)
@@ -89,6 +99,7 @@ class Histories:
 
     def drop(self, session_id: SessionID) -> None:
         """Forget a history: it is gone, or may not be what is stored. Not a checkpoint."""
+        self._drops += 1
         self._kept.pop(session_id, None)
 
     def _drop_stale(self) -> None:

@@ -67,13 +67,22 @@ def clean_title(text: str) -> str:
 
 
 async def make_title(
-    store: Store, session_id: SessionID, prompt: str, models: Sequence[TitleModel], key: str
+    store: Store,
+    session_id: SessionID,
+    prompt: str,
+    models: Sequence[TitleModel],
+    *,
+    instead_of: str = "",
 ) -> None:
-    """Ask the models in turn for a title and store the first that comes. Errors stay here (C3)."""
+    """Ask the models in turn for a title and store the first that comes. Errors stay here (C3).
+
+    A session that is renamed while its title is being made keeps the name that it was given; one
+    is renamed if it is not called ``instead_of`` any more.
+    """
     try:
         for model in models:
             try:
-                text, usage = await _ask(model, prompt, key)
+                text, usage = await _ask(model, prompt, session_id)
             except ProviderError as error:
                 logger.info("no title from %s: %s", model.chosen.selected.model, error)
                 continue
@@ -83,10 +92,11 @@ async def make_title(
                 prompt_tokens=usage.input + usage.cache_creation,
                 completion_tokens=usage.output,
                 cost=cost(usage, model.chosen.model, flat_rate=model.flat_rate),
+                instead_of=instead_of,
             )
             await job.wait()
             return
-        await store.set_title(session_id, UNTITLED).wait()
+        await store.set_title(session_id, UNTITLED, instead_of=instead_of).wait()
     except CrushTrioError as error:
         logger.warning("session %s gets no title: %s", session_id, error)
 

@@ -8,19 +8,22 @@ asks for, so that what is stored is well formed whatever happened (R9, R10).
 
 from __future__ import annotations
 
-from contextlib import suppress
+import logging
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 import attrs
 import trio
 
-from crush_trio.agent.calls import mended, run_calls, tool_result
+from crush_trio.agent.calls import run_calls, tool_result
+from crush_trio.agent.collect import Collected, collect
 from crush_trio.agent.draft import Draft
 from crush_trio.agent.gear import Gear, Workbench
 from crush_trio.agent.histories import History
 from crush_trio.agent.history import model_messages
 from crush_trio.agent.limits import LoopDetector
-from crush_trio.agent.usage import cost, estimate
+from crush_trio.agent.summary import Summary, continuation, is_nearly_full
+from crush_trio.agent.usage import cost
 from crush_trio.errors import CrushTrioError, ProviderError, SessionNotFoundError, error_text
 from crush_trio.ids import MessageID, RunID, SessionID, new_id
 from crush_trio.messages import (
@@ -38,23 +41,14 @@ from crush_trio.messages import (
     ToolResultPart,
     encodable,
 )
-from crush_trio.providers.base import (
-    ModelRequest,
-    ReasoningDelta,
-    ReasoningEnd,
-    StreamEnd,
-    TextDelta,
-    ToolCallArgs,
-    ToolCallEnd,
-    ToolCallStart,
-    Usage,
-)
-from crush_trio.providers.retry import final_error, next_delay
+from crush_trio.providers.base import ModelRequest
 from crush_trio.store import Job
 from crush_trio.tools.base import ToolAnswer, ToolContext
 from crush_trio.wire.events import AgentEvent, Event
 from crush_trio.wire.runs import Outcome
 from crush_trio.wire.sessions import Session
+
+logger = logging.getLogger(__name__)
 
 CANCELLED_RESULT = "Error: user cancelled assistant tool calling"
 """Result of a call that a cancel left without one; clients recognise it (agent contract 1.17)."""
@@ -85,10 +79,9 @@ class AgentTurn:
     _said: bool = attrs.field(default=False, init=False)
     _draft: Draft | None = attrs.field(default=None, init=False)
     _gear: Gear | None = attrs.field(default=None, init=False)
-    _usage: Usage = attrs.field(factory=Usage, init=False)
+    _summary: Summary | None = attrs.field(default=None, init=False)
+    _collected: Collected = attrs.field(factory=Collected, init=False)
     _reason: FinishReason = attrs.field(default="unknown", init=False)
-    _broken: set[str] = attrs.field(factory=set[str], init=False)
-    _repaired: set[str] = attrs.field(factory=set[str], init=False)
     _results: dict[str, ToolResult] = attrs.field(factory=dict[str, ToolResult], init=False)
     _result_jobs: dict[str, Job[None]] = attrs.field(factory=dict[str, Job[None]], init=False)
     _jobs: list[Job[None]] = attrs.field(factory=list[Job[None]], init=False)
@@ -108,12 +101,27 @@ class AgentTurn:
         gear = self._gear = await self.bench.equip(run.prompt)
         if not titled and run.prompt.text and self._session is not None:
             self.bench.start_title(self._session, run.prompt, gear)
+        permissions = self.bench.surroundings.permissions
+        with ExitStack() as stack:
+            if gear.unattended is not None:
+                stack.enter_context(permissions.unattended(self.session_id, gear.unattended))
+            await self._play_steps(run, gear, history)
+
+    async def _play_steps(self, run: RunRecord, gear: Gear, history: History) -> None:
         loops = LoopDetector()
-        while await self._step(run, gear, history):
-            if loops.looping((call, self._results[call.id]) for call in self._calls):
+        goes_on = True
+        while goes_on:
+            goes_on = await self._step(run, gear, history)
+            if goes_on and loops.looping((call, self._results[call.id]) for call in self._calls):
                 self._reason = "tool_use"
                 return
-            await self._close_step(history)
+            is_full = gear.auto_summarize and self._is_nearly_full(gear)
+            if goes_on or is_full:
+                await self._close_step(history)
+            if is_full:
+                await self._summarise(gear, history, needed=goes_on)
+                if goes_on:
+                    self._say(Prompt(continuation(run.prompt.text)), history)
 
     async def finish(self, run: RunRecord) -> None:
         """Store how the turn ended, whatever it had come to. Called shielded, with a bound.
@@ -128,9 +136,13 @@ class AgentTurn:
             self._say(run.prompt, history)
         draft = self._draft or self._begin_draft(run, history)
         draft.close_parts()
-        usage = self._post_usage() if run.outcome == "completed" else None
-        if usage is not None:
-            last = draft.finish(self._reason)
+        self._end_summary()
+        usage: Job[Session] | None = None
+        last: Job[None] | None = None
+        if run.outcome == "completed":
+            if not draft.finished:  # one that a summary follows has been closed before it
+                usage = self._post_usage()
+                last = draft.finish(self._reason)
         else:
             self._answer_open_calls(draft, history, cancelled=run.outcome == "cancelled")
             last = _finish_early(draft, run)
@@ -138,7 +150,8 @@ class AgentTurn:
         history.replace(draft.message)
         is_stored = False
         try:
-            await last.wait()  # first: whatever else failed, no message comes after this (R8)
+            if last is not None:
+                await last.wait()  # first: whatever else failed, no message comes after this (R8)
             if self._jobs:
                 await self._wait_stored()
             if usage is not None:
@@ -186,9 +199,10 @@ class AgentTurn:
 
     async def flush(self) -> None:
         """Store and publish the text so far. Always a checkpoint."""
-        if self._draft is None:
-            await trio.lowlevel.checkpoint()
-        else:
+        await trio.lowlevel.checkpoint()
+        if self._summary is not None:
+            await self._summary.draft.flush()
+        elif self._draft is not None:
             await self._draft.flush()
 
     # --- the prompt -----------------------------------------------------------------------
@@ -240,10 +254,14 @@ class AgentTurn:
         """Play one step; return whether another one follows."""
         for prompt in self.bench.fold(self.session_id):
             self._say(prompt, history)
+            if prompt.interactive is not False:
+                self.bench.surroundings.permissions.attend(self.session_id)
         draft = self._begin_draft(run, history)
         await self._wait_stored()
         await draft.wait_stored()
-        end = await self._stream(gear, draft, history)
+        self._collected = Collected()
+        request = self._request(gear, history)
+        end = await collect(gear.provider, request, draft, self._collected)
         run.text = draft.text
         self._reason = end.reason
         if not draft.calls:
@@ -279,32 +297,6 @@ class AgentTurn:
         run.message_id, run.text = message.id, ""
         return self._draft
 
-    async def _stream(self, gear: Gear, draft: Draft, history: History) -> StreamEnd:
-        """Let the model write the draft while it is kept stored, and retry as the contract says."""
-        request = self._request(gear, history)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(draft.keep_stored, name="draft")
-            end = await self._stream_with_retries(gear, draft, request)
-            nursery.cancel_scope.cancel("the model has ended")
-        if self._usage == Usage():
-            self._usage = estimate(list(request.messages), draft.size)
-        return end
-
-    async def _stream_with_retries(
-        self, gear: Gear, draft: Draft, request: ModelRequest
-    ) -> StreamEnd:
-        attempt = 0
-        while True:
-            try:
-                return await self._stream_once(gear, draft, request)
-            except ProviderError as error:
-                delay = next_delay(error, attempt)
-                if delay is None:
-                    raise final_error(error, attempt) from error
-            attempt += 1
-            draft.retract()
-            await trio.sleep(delay)
-
     def _request(self, gear: Gear, history: History) -> ModelRequest:
         session = self._session
         conversation = model_messages(
@@ -320,51 +312,6 @@ class AgentTurn:
             options=gear.options,
             session_key=self.session_id,
         )
-
-    async def _stream_once(self, gear: Gear, draft: Draft, request: ModelRequest) -> StreamEnd:
-        self._usage = Usage()
-        self._broken.clear()
-        self._repaired.clear()
-        async with gear.provider.stream(request) as deltas:
-            async for delta in deltas:
-                match delta:
-                    case TextDelta(text):
-                        draft.end_reasoning()
-                        draft.add_text(text)
-                    case ReasoningDelta(text):
-                        draft.add_reasoning(text)
-                    case ReasoningEnd(signature):
-                        draft.end_reasoning(signature)
-                    case ToolCallStart(call_id, name):
-                        draft.end_reasoning()
-                        draft.start_call(call_id, name)
-                    case ToolCallArgs():
-                        pass
-                    case ToolCallEnd(call_id, name, arguments):
-                        self._take_call(draft, call_id, name, arguments)
-                    case Usage():
-                        self._usage = delta
-                    case StreamEnd():
-                        self._end_stream(draft, delta)
-                        return delta
-        raise ProviderError(
-            "the stream ended early", title="Stream transport error", retryable=True
-        )
-
-    def _end_stream(self, draft: Draft, end: StreamEnd) -> None:
-        draft.end_reasoning()
-        if (
-            end.reason == "max_tokens"
-        ):  # the last call was cut off: mended, it would do half a thing
-            self._broken |= self._repaired
-
-    def _take_call(self, draft: Draft, call_id: str, name: str, arguments: str) -> None:
-        whole = mended(arguments)
-        if whole is None:
-            self._broken.add(call_id)
-        elif whole != encodable(arguments):
-            self._repaired.add(call_id)
-        draft.end_call(call_id, name, "{}" if whole is None else whole)
 
     # --- tools --------------------------------------------------------------------------------
 
@@ -394,7 +341,9 @@ class AgentTurn:
                 del self._results[call.id]  # the end of the turn writes another one (R9)
                 raise
 
-        return await run_calls(draft.calls, frozenset(self._broken), gear.tools, context, answered)
+        return await run_calls(
+            draft.calls, frozenset(self._collected.broken), gear.tools, context, answered
+        )
 
     def _add_result(self, history: History, result: ToolResult) -> Job[None]:
         self._results[result.tool_call_id] = result
@@ -412,17 +361,17 @@ class AgentTurn:
     # --- the end of a step -------------------------------------------------------------------------
 
     async def _close_step(self, history: History) -> None:
-        """Store a step that another one follows: usage first, then its finish part."""
+        """Store a step that something follows in this turn: usage first, then its finish part."""
         assert self._draft is not None
         usage = self._post_usage()
-        self._draft.finish("tool_use")
+        self._draft.finish(self._reason)
         history.replace(self._draft.message)
         await self._draft.wait_stored()
         self._session = await usage.wait()
 
     def _post_usage(self) -> Job[Session]:
         """Post the step's usage. Not a checkpoint."""
-        gear, usage = self._gear, self._usage
+        gear, usage = self._gear, self._collected.usage
         assert gear is not None
         return self.bench.store.add_usage(
             self.session_id,
@@ -430,6 +379,51 @@ class AgentTurn:
             completion_tokens=usage.output,
             cost=cost(usage, gear.chosen.model, flat_rate=gear.flat_rate),
         )
+
+    # --- a full window ---------------------------------------------------------------------------
+
+    def _is_nearly_full(self, gear: Gear) -> bool:
+        """Whether the conversation leaves the model too little room (agent contract 1.15)."""
+        session, usage = self._session, self._collected.usage
+        assert session is not None
+        prompt = usage.input + usage.cache_read or session.prompt_tokens
+        completion = usage.output or session.completion_tokens
+        return is_nearly_full(gear.chosen.model.context_window, prompt + completion)
+
+    async def _summarise(self, gear: Gear, history: History, *, needed: bool) -> None:
+        """Let a summary stand for the conversation from now on.
+
+        Args:
+            gear: The model that writes it.
+            history: The conversation; its last step is closed.
+            needed: Whether the turn cannot go on without it. If it can, a failure is only told in the
+                summary's own message.
+
+        Raises:
+            CrushTrioError: the summary failed, and the turn cannot go on without it.
+        """
+        assert self._session is not None
+        summary = self._summary = Summary(self.bench, gear, self._session, history)
+        failure: BaseExceptionGroup[CrushTrioError] | None = None
+        try:
+            await summary.write()
+        except* CrushTrioError as errors:
+            failure = errors
+        if failure is None:
+            await summary.close()
+            self._summary = None
+            self._session = await summary.use().wait()
+            return
+        self._summary = None
+        await summary.fail(failure).wait()
+        logger.warning("session %s could not be summarised: %s", self.session_id, failure)
+        if needed:
+            raise failure
+
+    def _end_summary(self) -> None:
+        """Take out a summary that was being written when the turn ended early. Not a checkpoint."""
+        if self._summary is not None:
+            self._jobs.append(self._summary.discard())
 
 
 def _finish_early(draft: Draft, run: RunRecord) -> Job[None]:

@@ -101,4 +101,5 @@ def _open_requests(hello: Hello) -> list[Event]:
         asked = PermissionNotification(request.tool_call_id, granted=False, denied=False)
         found.append(Event("permission_notification", "created", asked))
         found.append(Event("permission_request", "created", request))
+    found.extend(Event("question_batch_request", "created", batch) for batch in hello.questions)
     return found

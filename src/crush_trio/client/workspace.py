@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from crush_trio.client.events import EventStream
@@ -19,6 +19,7 @@ from crush_trio.wire.permissions import (
     Resolved,
     Skip,
 )
+from crush_trio.wire.questions import QuestionAnswer, QuestionRequest, QuestionResponse
 from crush_trio.wire.runs import AgentInfo, AgentInit
 from crush_trio.wire.sessions import CurrentSession, Session
 from crush_trio.wire.workspaces import Workspace
@@ -151,6 +152,21 @@ class WorkspaceClient:
         """Answer a permission request; return whether this answer counted (D1)."""
         body = PermissionGrant(request, action)
         answer = await self._transport.call("POST", f"{self._path}/permissions/grant", body=body)
+        return answer.decode(Resolved).resolved
+
+    # --- questions -------------------------------------------------------------------------
+
+    async def answer_questions(
+        self, request: QuestionRequest, responses: Sequence[QuestionResponse]
+    ) -> bool:
+        """Answer a batch of questions; return whether this answer counted (D1)."""
+        body = QuestionAnswer(request.id, tuple(responses))
+        answer = await self._transport.call("POST", f"{self._path}/questions/answer", body=body)
+        return answer.decode(Resolved).resolved
+
+    async def refuse_questions(self) -> bool:
+        """Refuse to answer the open batch, which ends its turn; return whether this call decided it."""
+        answer = await self._transport.call("POST", f"{self._path}/questions/cancel")
         return answer.decode(Resolved).resolved
 
     async def skips_permissions(self) -> bool:

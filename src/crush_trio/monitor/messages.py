@@ -48,6 +48,8 @@ class _Voice:
         of_run: The messages of each run that has not settled.
         calls: The newest message that holds a tool call, by session and call; models use ids again.
         over: Messages whose runs have settled.
+        quiet: Messages of quiet runs that have settled: such a run settles just before its last
+            event, for no later one would tell that the session is idle.
     """
 
     number: int
@@ -55,6 +57,7 @@ class _Voice:
     of_run: dict[RunRecord, list[str]] = attrs.field(factory=dict[RunRecord, list[str]])
     calls: dict[tuple[str, str], _Said] = attrs.field(factory=dict[tuple[str, str], _Said])
     over: Bounded[str, RunRecord] = attrs.field(factory=lambda: Bounded[str, RunRecord](SAID_KEPT))
+    quiet: Bounded[str, _Said] = attrs.field(factory=lambda: Bounded[str, _Said](SAID_KEPT))
 
 
 class MessageChecks:
@@ -88,6 +91,8 @@ class MessageChecks:
             self._created(voice, message)
         elif event.change == "updated":
             self._updated(voice, event, message)
+        else:
+            self._deleted(voice, message)
 
     def _created(self, voice: _Voice, message: WireMessage) -> None:
         if message.id in voice.said or message.id in voice.over:
@@ -105,6 +110,10 @@ class MessageChecks:
             said.payload = message
             if not event.streaming:
                 self._look(voice, said)
+        elif (said := voice.quiet.pop(message.id, None)) is not None:
+            said.payload = message
+            voice.over[message.id] = said.run
+            self._check_message(said)
         elif (run := voice.over.get(message.id)) is not None:
             if not run.unstored:
                 self._ledger.violated("R8", "a message came after its run's end", message.id, run)
@@ -112,6 +121,13 @@ class MessageChecks:
             active = self._runs.active(message.session_id)
             if active is not None and active.number > voice.number:
                 self._ledger.violated("S4", "an update of a message that is not there", message.id)
+
+    def _deleted(self, voice: _Voice, message: WireMessage) -> None:
+        """Forget a message that was taken back, as a cancelled summary is."""
+        voice.quiet.pop(message.id, None)
+        said = voice.said.pop(message.id, None)
+        if said is not None and said.run in voice.of_run:
+            voice.of_run[said.run].remove(message.id)
 
     def _look(self, voice: _Voice, said: _Said) -> None:
         """Take note of the calls, the results and the finish in a message."""
@@ -193,6 +209,9 @@ class MessageChecks:
         """Check that a run's messages are well formed, and forget them."""
         found = [voice.said.pop(each) for each in voice.of_run.pop(run, [])]
         for said in found:
+            if run.quiet and not said.finished:
+                voice.quiet[said.payload.id] = said
+                continue
             voice.over[said.payload.id] = run
             for call_id in said.calls:
                 voice.calls.pop((run.session_id, call_id), None)

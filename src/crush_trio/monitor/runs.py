@@ -20,6 +20,7 @@ class RunRecord:
 
     Attributes:
         number: How many runs were accepted before it, and hubs opened.
+        quiet: It is nobody's prompt, and owes no terminal event.
         begun: It became its lane's active run.
         unwound: Its turn is not at work any more.
         covered: A cancel, a clear or the end of its workspace has taken hold of it.
@@ -36,6 +37,7 @@ class RunRecord:
     owner: object
     number: int
     own_turn: bool
+    quiet: bool = False
     begun: bool = False
     unwound: bool = False
     covered: bool = False
@@ -60,7 +62,7 @@ class RunRecord:
     @property
     def has_end(self) -> bool:
         """Whether it owes a terminal event of its own (R12)."""
-        return self.into is None and not self.parted
+        return self.into is None and not self.parted and not self.quiet
 
 
 class RunChecks:
@@ -113,7 +115,9 @@ class RunChecks:
         if run in self._open:
             self._ledger.violated("R1", "a run was accepted twice", self._open[run])
             return
-        record = RunRecord(run.id, run.session_id, run.owner, self.next_number(), run.own_turn)
+        record = RunRecord(
+            run.id, run.session_id, run.owner, self.next_number(), run.own_turn, run.quiet
+        )
         key = (record.session_id, record.id)
         if key in self._by_id:
             self._ledger.violated("R1", "two open runs have the same id", record)

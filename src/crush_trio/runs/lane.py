@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import msgspec
@@ -39,18 +40,25 @@ CANCELLED_TEXT = "context canceled"
 
 @attrs.frozen(eq=False)
 class Receipt:
-    """What a cancel covered (R15)."""
+    """What a cancel covered (R15).
+
+    Attributes:
+        runs: Those that are named.
+        quiet: Those that are only waited for (wire contract 0, R-44).
+    """
 
     runs: tuple[Run, ...]
+    quiet: tuple[Run, ...] = ()
 
     def snapshot(self) -> CancelReceipt:
         """Return the receipt as it stands now. Not a checkpoint."""
         lines = tuple(CoveredRun(run.id, run.outcome if run.settled else None) for run in self.runs)
-        return CancelReceipt(lines, settled=all(run.settled for run in self.runs))
+        settled = all(run.settled for run in (*self.runs, *self.quiet))
+        return CancelReceipt(lines, settled=settled)
 
     async def wait_settled(self) -> None:
         """Wait until every covered run has settled."""
-        for run in self.runs:
+        for run in (*self.runs, *self.quiet):
             await run.finished.wait()
         await trio.lowlevel.checkpoint()
 
@@ -119,6 +127,7 @@ class Lane:
         if run.own_turn and (known := self._known(run)) is not None:
             return known
         self._runs.append(run)
+        run.let_go = partial(self._let_go, run)
         self._observer.accepted(run)
         run.owner.run_accepted(run)
         if len(self._runs) == 1:
@@ -178,7 +187,8 @@ class Lane:
                 self._tell(run)
             elif run.folded_into is None and run is not self.active:
                 self._drop(run)
-        return Receipt(tuple(covered))
+        named = tuple(run for run in covered if not run.quiet)
+        return Receipt(named, tuple(run for run in covered if run.quiet))
 
     def clear(self, reason: str) -> Receipt:
         """Drop the prompts that wait behind the active run; they settle as cancelled. Not a checkpoint."""
@@ -233,7 +243,7 @@ class Lane:
                     self._observer.unstored(run)
                     run.fail_finish(TimeoutError("the end of the run could not be stored in time"))
             finally:
-                self._settle(run)
+                self._let_go(run)
 
     async def _finish(self, run: Run) -> None:
         try:
@@ -242,6 +252,11 @@ class Lane:
             self._observer.unstored(run)
             logger.exception("the end of run %s could not be stored", run.id)
             run.fail_finish(_sole(group))
+
+    def _let_go(self, run: Run) -> None:
+        """Settle a run that has concluded, unless it has settled by itself."""
+        if not run.settled:
+            self._settle(run)
 
     def _settle(self, run: Run) -> None:
         """End a run, in one step, and start the next one. The only place where a run ends (R1, R8).
@@ -254,13 +269,15 @@ class Lane:
         self._observer.left(run)
         for event in run.turn.farewell(run) if was_head else ():
             self._publish(event)
-        self._publish(_run_complete(run))
+        if not run.quiet:
+            self._publish(_run_complete(run))
         self._tell(run, *run.folded)
 
     def _tell(self, *runs: Run) -> None:
         """Wake whoever waits for these runs, start the next one, and let the owners know."""
         for run in runs:
-            self._results.keep(run.ending)
+            if not run.quiet:
+                self._results.keep(run.ending)
             run.settle()
             self._observer.settled(run)
         if self._runs and self._runs[0].state is State.WAITING:

@@ -6,6 +6,7 @@ grab. It does not know how a turn is played: :class:`Turn` is the seam to the ag
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
@@ -71,6 +72,8 @@ class Run:
     Attributes:
         id: The caller's run id, else one of ours.
         own_turn: The caller gave the run id, so this prompt never folds.
+        quiet: Nobody's prompt, such as a summary: it holds the lane and can be cancelled, but it is in
+            no receipt and has no ``run_complete`` (wire contract 0, R-44).
         scope: Cancelled by :meth:`cancel` only; the run's turn is played inside it.
         cancelled_by: Why it was cancelled; None if it was not.
         outcome: Fixed by :meth:`conclude`; final when ``finished`` is set.
@@ -79,6 +82,8 @@ class Run:
         folded: Prompts that have joined this run's turn and settle with it (R12).
         folded_into: The run whose turn this prompt joined.
         finished: Set when the run has settled.
+        let_go: Set by the lane. Settles a run that has concluded, before its task has ended: for a
+            quiet one, in the step in which its last event goes out. Sync.
     """
 
     id: RunID
@@ -87,6 +92,7 @@ class Run:
     turn: Turn = attrs.field(repr=False)
     owner: Owner = attrs.field(repr=False)
     own_turn: bool = True
+    quiet: bool = False
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False, repr=False)
     finished: trio.Event = attrs.field(factory=trio.Event, init=False, repr=False)
     state: State = attrs.field(default=State.WAITING, init=False)
@@ -97,6 +103,7 @@ class Run:
     text: str = attrs.field(default="", init=False, repr=False)
     folded: list[Run] = attrs.field(factory=list["Run"], init=False, repr=False)
     folded_into: Run | None = attrs.field(default=None, init=False, repr=False)
+    let_go: Callable[[], None] = attrs.field(default=lambda: None, init=False, repr=False)
 
     @property
     def concluded(self) -> bool:

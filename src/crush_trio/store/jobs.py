@@ -35,7 +35,16 @@ class Job(Generic[T]):
         done: Whether the write has settled, well or badly.
     """
 
-    __slots__ = ("_error", "_event", "_finished", "_posted_at", "_value", "_work", "done")
+    __slots__ = (
+        "_before_event",
+        "_error",
+        "_event",
+        "_finished",
+        "_posted_at",
+        "_value",
+        "_work",
+        "done",
+    )
 
     def __init__(self, work: Work[T], posted_at: int) -> None:
         self.done = False
@@ -43,6 +52,7 @@ class Job(Generic[T]):
         self._posted_at = posted_at
         self._finished: trio.Event | None = None
         self._event: Event | None = None
+        self._before_event: Callable[[], None] | None = None
         self._error: CrushTrioError | None = None
         self._value: Any = None
 
@@ -86,6 +96,14 @@ class Job(Generic[T]):
         """Whether the write has settled and is not stored."""
         return self.done and self._error is not None
 
+    def before_event(self, callback: Callable[[], None]) -> None:
+        """Let ``callback`` be called, sync, between the commit and its event. Not a checkpoint.
+
+        To be told in the step in which the write is posted. Not called for a write that fails.
+        """
+        assert not self.done
+        self._before_event = callback
+
     # --- for the writer, where it runs ------------------------------------------
 
     def run(self, writing: WriteConnection) -> None:
@@ -117,6 +135,8 @@ class Job(Generic[T]):
 
     def publish(self, publish: Callable[[Event], None]) -> None:
         """Hand over the event of a write that was committed. Not a checkpoint."""
+        if self._error is None and self._before_event is not None:
+            self._before_event()
         if self._event is not None:
             publish(self._event)
 
@@ -125,6 +145,7 @@ class Job(Generic[T]):
         self.done = True
         self._work = None  # a finished job keeps no message alive
         self._event = None
+        self._before_event = None
         if self._finished is not None:
             self._finished.set()
 

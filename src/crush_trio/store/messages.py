@@ -107,3 +107,12 @@ def update(writing: WriteConnection, message: Message, *, streaming: bool) -> tu
     else:
         journal.forget(writing, message.id)
     return None, message_event("updated", message, streaming=streaming)
+
+
+def delete(writing: WriteConnection, message_id: MessageID) -> tuple[None, Event | None]:
+    """Delete a message with its journal; the event tells the message as it was."""
+    message = find(writing.connection, message_id)
+    if message is None:
+        return None, None
+    writing.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+    return None, message_event("deleted", message)

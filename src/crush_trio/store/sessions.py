@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from crush_trio.errors import StoreError, UnknownSessionError
-from crush_trio.ids import SessionID
+from crush_trio.ids import MessageID, SessionID
 from crush_trio.store.database import WriteConnection
 from crush_trio.wire.events import Change, Event, session_event
 from crush_trio.wire.sessions import Session, Todo
@@ -31,10 +31,18 @@ INSERT INTO sessions (id, parent_session_id, title, created_at, updated_at)
 VALUES (?, ?, ?, ?, ?)"""
 
 _RENAME = """\
-UPDATE sessions SET title = ?, cost = coalesce(?, cost), todos = iif(?, ?, todos) WHERE id = ?"""
+UPDATE sessions SET title = ?, cost = max(coalesce(?, cost), cost), todos = iif(?, ?, todos)
+WHERE id = ?"""
+
+_SET_TODOS = "UPDATE sessions SET todos = ? WHERE id = ?"
+
+_SET_SUMMARY = """\
+UPDATE sessions SET summary_message_id = ?, prompt_tokens = 0, completion_tokens = ?,
+    cost = cost + ?
+WHERE id = ?"""
 
 _SET_TITLE = """\
-UPDATE sessions SET title = ?, prompt_tokens = prompt_tokens + ?,
+UPDATE sessions SET title = iif(? IN ('', title), ?, title), prompt_tokens = prompt_tokens + ?,
     completion_tokens = completion_tokens + ?, cost = cost + ?
 WHERE id = ?"""
 
@@ -109,18 +117,48 @@ def create(
 def rename(
     writing: WriteConnection, session_id: SessionID, title: str, todos: Todos, cost: float | None
 ) -> tuple[Session, Event]:
-    """Set what a user may set; counters and the summary stay (wire contract R-17)."""
+    """Set what a user may set; counters and the summary stay (wire contract R-17).
+
+    Costs only add up: a client that renames sends the cost that it knows, and a run may have added
+    to it since.
+    """
     given = not isinstance(todos, msgspec.UnsetType)
-    encoded = _ENCODER.encode(todos).decode() if given and todos else None
+    encoded = _encoded(todos) if given and todos else None
     writing.execute(_RENAME, (title, cost, given, encoded, session_id))
     return _reported("updated", writing, session_id)
 
 
-def set_title(
-    writing: WriteConnection, session_id: SessionID, title: str, usage: tuple[int, int, float]
+def set_todos(
+    writing: WriteConnection, session_id: SessionID, todos: tuple[Todo, ...]
+) -> tuple[tuple[Todo, ...], Event]:
+    """Replace a session's todos; the value is what they were (agent contract 2.24)."""
+    before = require(writing.connection, session_id).todos
+    writing.execute(_SET_TODOS, (_encoded(todos) if todos else None, session_id))
+    _, event = _reported("updated", writing, session_id)
+    return before or (), event
+
+
+def set_summary(
+    writing: WriteConnection, session_id: SessionID, message_id: MessageID, usage: tuple[int, float]
 ) -> tuple[Session, Event]:
-    """Set a title that was made, and add what making it used (agent contract 1.13)."""
-    writing.execute(_SET_TITLE, (title, *usage, session_id))
+    """Let a message stand for all before it: it is what the context begins with (agent 1.15)."""
+    writing.execute(_SET_SUMMARY, (message_id, *usage, session_id))
+    return _reported("updated", writing, session_id)
+
+
+def set_title(
+    writing: WriteConnection,
+    session_id: SessionID,
+    title: str,
+    usage: tuple[int, int, float],
+    instead_of: str,
+) -> tuple[Session, Event]:
+    """Set a title that was made, and add what making it used (agent contract 1.13).
+
+    A session that is not called ``instead_of`` any more has been renamed meanwhile and keeps its
+    name; an empty one replaces any title.
+    """
+    writing.execute(_SET_TITLE, (instead_of, title, *usage, session_id))
     return _reported("updated", writing, session_id)
 
 
@@ -137,6 +175,10 @@ def delete(writing: WriteConnection, session_id: SessionID) -> tuple[Session, Ev
     session = require(writing.connection, session_id)
     writing.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
     return session, session_event("deleted", session)
+
+
+def _encoded(todos: tuple[Todo, ...] | msgspec.UnsetType | None) -> str:
+    return _ENCODER.encode(todos).decode()
 
 
 def _reported(

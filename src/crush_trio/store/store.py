@@ -18,7 +18,7 @@ from crush_trio.store.reads import Query, Reads
 from crush_trio.store.sessions import Todos
 from crush_trio.store.writer import Writer
 from crush_trio.wire.events import Event, File
-from crush_trio.wire.sessions import Session
+from crush_trio.wire.sessions import Session, Todo
 
 T = TypeVar("T")
 
@@ -81,7 +81,10 @@ class Store:
         todos: Todos = msgspec.UNSET,
         cost: float | None = None,
     ) -> Job[Session]:
-        """Set a session's title, and its todos and cost in dollars where given."""
+        """Set a session's title, and its todos and cost in dollars where given.
+
+        A cost that is lower than the stored one is out of date and changes nothing.
+        """
         return self._writer.post(
             lambda writing: sessions.rename(writing, session_id, title, todos, cost)
         )
@@ -94,11 +97,28 @@ class Store:
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
         cost: float = 0.0,
+        instead_of: str = "",
     ) -> Job[Session]:
-        """Set a title that a model made, adding what that used; cost is in dollars."""
+        """Set a title that a model made, adding what that used; cost is in dollars.
+
+        With ``instead_of``, a session that is not called so any more keeps its title.
+        """
         usage = (prompt_tokens, completion_tokens, cost)
         return self._writer.post(
-            lambda writing: sessions.set_title(writing, session_id, title, usage)
+            lambda writing: sessions.set_title(writing, session_id, title, usage, instead_of)
+        )
+
+    def set_todos(self, session_id: SessionID, todos: tuple[Todo, ...]) -> Job[tuple[Todo, ...]]:
+        """Replace a session's todos. The job's value is what they were."""
+        return self._writer.post(lambda writing: sessions.set_todos(writing, session_id, todos))
+
+    def set_summary(
+        self, session_id: SessionID, message_id: MessageID, *, completion_tokens: int, cost: float
+    ) -> Job[Session]:
+        """Let a message stand for all before it; its size is the context's now; add the cost."""
+        usage = (completion_tokens, cost)
+        return self._writer.post(
+            lambda writing: sessions.set_summary(writing, session_id, message_id, usage)
         )
 
     def add_usage(
@@ -131,6 +151,10 @@ class Store:
         return self._writer.post(
             lambda writing: messages.update(writing, message, streaming=streaming)
         )
+
+    def delete_message(self, message_id: MessageID) -> Job[None]:
+        """Delete a message, and tell what it was; one that is not there is no error."""
+        return self._writer.post(lambda writing: messages.delete(writing, message_id))
 
     def append_journal(
         self, message_id: MessageID, part: JournalPart, offset: int, text: str

@@ -44,6 +44,8 @@ def _plain(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str,
         found.pop("description", None)  # the docstring of the struct
         return found | {key: node[key] for key in _KEYWORDS & node.keys()}
     found = {key: value for key, value in node.items() if key in _KEYWORDS}
+    if "enum" in found:
+        found.setdefault("type", "string")
     if "items" in node:
         found["items"] = _plain(node["items"], definitions)
     if "properties" in node:

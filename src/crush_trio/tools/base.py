@@ -15,6 +15,7 @@ import attrs
 
 from crush_trio.ids import MessageID, SessionID
 from crush_trio.permissions import Permissions
+from crush_trio.questions import Questions
 from crush_trio.settings import Settings
 from crush_trio.store import Store
 from crush_trio.tools.jobs import Jobs
@@ -67,6 +68,7 @@ class Surroundings:
     working_dir: str
     env: Mapping[str, str]
     permissions: Permissions
+    questions: Questions
     jobs: Jobs
     store: Store
     settings: Settings = attrs.field(factory=Settings)

@@ -13,6 +13,8 @@ from crush_trio.tools.job_kill import JobKill
 from crush_trio.tools.job_output import JobOutput
 from crush_trio.tools.ls import Ls
 from crush_trio.tools.multiedit import MultiEdit
+from crush_trio.tools.question import Question
+from crush_trio.tools.todos import Todos
 from crush_trio.tools.view import View
 from crush_trio.tools.write import Write
 from crush_trio.wire.config import Attribution
@@ -40,6 +42,8 @@ def builtin_tools(
         JobOutput(),
         Ls(),
         MultiEdit(),
+        Question(),
+        Todos(),
         View(),
         Write(),
     ]

@@ -6,11 +6,14 @@ Unknown keys are ignored; what is empty is left out, but for the keys whose abse
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 Json = dict[str, Any]
+
+Unattended = Literal["allow", "deny"]
+"""What is done with a permission of a run of which nobody can be asked (wire contract 0, R-37)."""
 
 
 class SelectedModel(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -178,9 +181,10 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PermissionsConfig(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Tools that need no prompt: ``tool`` or ``tool:action``."""
+    """Tools that need no prompt: ``tool`` or ``tool:action``; ``unattended`` is ours alone."""
 
     allowed_tools: tuple[str, ...] = ()
+    unattended: Unattended = "allow"
 
 
 class LsLimits(msgspec.Struct, frozen=True, omit_defaults=True):

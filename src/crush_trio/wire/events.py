@@ -12,9 +12,12 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from crush_trio.messages import Message
+from crush_trio.wire.mcp import MCPState
 from crush_trio.wire.messages import WireMessage, wire_message
 from crush_trio.wire.permissions import PermissionRequest
+from crush_trio.wire.questions import QuestionRequest
 from crush_trio.wire.sessions import Session
+from crush_trio.wire.skills import SkillState
 from crush_trio.wire.streams import Hello, MessageDelta, TooOld
 
 Change = Literal["created", "updated", "deleted"]
@@ -26,6 +29,12 @@ class PermissionNotification(msgspec.Struct, frozen=True):
     tool_call_id: str
     granted: bool
     denied: bool
+
+
+class QuestionNotification(msgspec.Struct, frozen=True):
+    """A batch of questions is open no more: answered, refused or withdrawn."""
+
+    batch_id: str
 
 
 class AgentEvent(msgspec.Struct, frozen=True):
@@ -62,6 +71,44 @@ class File(msgspec.Struct, frozen=True):
     updated_at: int
 
 
+class LSPEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A language server's state or its diagnostics changed; ``state`` is a number (wire 3.12)."""
+
+    error: str = ""
+    type: Literal["state_changed", "diagnostics_changed"]
+    name: str
+    state: int
+    diagnostic_count: int = 0
+
+
+class MCPEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """An MCP server's state or one of its lists changed (wire contract 5.5.1)."""
+
+    error: str = ""
+    type: Literal[
+        "state_changed", "tools_list_changed", "prompts_list_changed", "resources_list_changed"
+    ]
+    name: str
+    state: MCPState
+    tool_count: int = 0
+    prompt_count: int = 0
+    resource_count: int = 0
+
+
+class SkillsEvent(msgspec.Struct, frozen=True):
+    """The skills that were found."""
+
+    states: tuple[SkillState, ...] | None
+
+
+class UpdateAvailable(msgspec.Struct, frozen=True):
+    """There is a newer version."""
+
+    current_version: str
+    latest_version: str
+    is_development: bool
+
+
 class ConfigChanged(msgspec.Struct, frozen=True):
     """The configuration changed; clients read it again."""
 
@@ -74,9 +121,15 @@ PAYLOADS: dict[str, type[msgspec.Struct]] = {
     "file": File,
     "permission_request": PermissionRequest,
     "permission_notification": PermissionNotification,
+    "question_batch_request": QuestionRequest,
+    "question_batch_notification": QuestionNotification,
     "agent_event": AgentEvent,
     "run_complete": RunComplete,
     "config_changed": ConfigChanged,
+    "lsp_event": LSPEvent,
+    "mcp_event": MCPEvent,
+    "skills_event": SkillsEvent,
+    "update_available": UpdateAvailable,
     "hello": Hello,
     "too_old": TooOld,
     "message_delta": MessageDelta,

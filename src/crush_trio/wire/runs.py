@@ -95,3 +95,18 @@ class AgentSession(msgspec.Struct, frozen=True):
     updated_at: int = 0
     attached_clients: int = 0
     is_busy: bool = False
+
+
+class ShellRequest(msgspec.Struct, frozen=True):
+    """Body of ``POST .../shell``; the session is the path's, and the width has no effect."""
+
+    session_id: str = ""
+    command: str = ""
+    term_width: int = 0
+
+
+class ShellResult(msgspec.Struct, frozen=True):
+    """What a user's command wrote, standard output first, and how it ended."""
+
+    output: str
+    exit_code: int

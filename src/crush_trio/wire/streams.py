@@ -5,11 +5,12 @@ No stream that asked for nothing ever meets these types. ``docs/wire.md`` is the
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from crush_trio.wire.permissions import PermissionRequest
+from crush_trio.wire.questions import QuestionRequest
 
 
 class OpenRun(msgspec.Struct, frozen=True):
@@ -26,7 +27,7 @@ class Hello(msgspec.Struct, frozen=True):
     last_id: int
     runs: tuple[OpenRun, ...] = ()
     permissions: tuple[PermissionRequest, ...] = ()
-    questions: tuple[Any, ...] = ()
+    questions: tuple[QuestionRequest, ...] = ()
 
 
 class TooOld(msgspec.Struct, frozen=True):

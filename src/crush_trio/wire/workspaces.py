@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from crush_trio.wire.config import Config
+from crush_trio.wire.skills import SkillState
 
 
 class VersionInfo(msgspec.Struct, frozen=True):
@@ -17,15 +18,6 @@ class VersionInfo(msgspec.Struct, frozen=True):
     build_id: str
     go_version: str
     platform: str
-
-
-class SkillState(msgspec.Struct, frozen=True):
-    """One discovered skill file; ``state`` is 0 when fine and 1 on error."""
-
-    name: str
-    path: str
-    state: int
-    error: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class CreateWorkspace(msgspec.Struct, frozen=True):

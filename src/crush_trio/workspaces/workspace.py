@@ -21,14 +21,16 @@ from crush_trio.config import ConfigReader, Configuration, Outside, load
 from crush_trio.errors import (
     BadRequestError,
     ConfigError,
+    SessionBusyError,
     UnknownSessionError,
     WorkspaceClosingError,
 )
 from crush_trio.hub import Hub, Subscription, Wish, first_id
-from crush_trio.ids import ClientID, RunID, SessionID, new_id
-from crush_trio.messages import Prompt
+from crush_trio.ids import ClientID, MessageID, RunID, SessionID, new_id
+from crush_trio.messages import STOP, Message, Prompt, ShellCommand, ShellCommandPart
 from crush_trio.observer import SILENT, Observer
 from crush_trio.permissions import Permissions
+from crush_trio.questions import Questions
 from crush_trio.runs import Ending, Receipt, Run
 from crush_trio.settings import Settings
 from crush_trio.tools.base import Surroundings, Tool
@@ -43,6 +45,7 @@ from crush_trio.workspaces.datadir import DataDirectory
 from crush_trio.workspaces.hello import hello_event, replay_rule
 from crush_trio.workspaces.outside import ModelLister, ShellAndModels, list_models_of
 from crush_trio.workspaces.plan import Plan
+from crush_trio.workspaces.shell import UserCommand
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +108,7 @@ class Workspace:
             equipment.outside,
             equipment.read_config,
             self._start_change,
-            self._tell_change,
+            self.tell_config_changed,
         )
         self.observer = equipment.observer
         self.hub = Hub(
@@ -121,8 +124,11 @@ class Workspace:
             working_dir=str(plan.directory),
             observer=equipment.observer,
         )
+        self.questions = Questions(self.hub.publish)
         self._nursery = nursery
         self._settings = equipment.settings
+        self._shell = equipment.shell
+        self._now = equipment.now
         self._runs: set[Run] = set()
         self._idle = trio.Event()
         self._idle.set()
@@ -130,6 +136,7 @@ class Workspace:
             working_dir=str(plan.directory),
             env=plan.process_env,
             permissions=self.permissions,
+            questions=self.questions,
             jobs=jobs,
             store=data.store,
             settings=equipment.settings,
@@ -196,6 +203,25 @@ class Workspace:
             own_turn=run_id is not None,
         )
         return self.data.lane(session_id).accept(run)
+
+    def summarize(self, session_id: SessionID) -> Run:
+        """Begin to summarise a session, as a quiet run of this workspace (R-44). Not a checkpoint.
+
+        Raises:
+            AgentMissingError: the workspace has no usable model.
+            SessionBusyError: the session has a run, or a summary is being made.
+            WorkspaceClosingError: the workspace is closing.
+        """
+        nothing = Prompt("")
+        self.agent.check(nothing)
+        if self.closing:
+            raise WorkspaceClosingError
+        if self.data.busy(session_id):
+            raise SessionBusyError
+        turn = self.agent.summary(session_id)
+        run = Run(RunID(new_id()), session_id, nothing, turn, self, quiet=True)
+        self.data.lane(session_id).accept(run)
+        return run
 
     def cancel(self, session_id: SessionID) -> Receipt:
         """Cancel every run of a session that has not concluded (R5). Not a checkpoint."""
@@ -309,7 +335,8 @@ class Workspace:
             raise WorkspaceClosingError
         self.start(work, name)
 
-    def _tell_change(self) -> None:
+    def tell_config_changed(self) -> None:
+        """Let clients read the configuration again. Not a checkpoint."""
         self.hub.publish(Event("config_changed", "updated", ConfigChanged(self.id)))
 
     def is_interactive(self, said: bool | None, *, has_run_id: bool) -> bool:
@@ -342,6 +369,39 @@ class Workspace:
         await trio.sleep(self._settings.title_claim)
         self.claims.end(token)
 
+    # --- users' commands ------------------------------------------------------------------------
+
+    async def run_command(self, session_id: SessionID, command: str) -> ShellCommand:
+        """Run a user's command and note it in a session, if there is such a session (R-45).
+
+        If this call is cancelled, the command is ended and nothing is noted.
+
+        Raises:
+            BadRequestError: the command cannot be run.
+            WorkspaceClosingError: the workspace is closing.
+        """
+        if self.closing:
+            raise WorkspaceClosingError
+        env, grace = self.surroundings.env, self._settings.kill_grace
+        running = UserCommand(command, self.surroundings.working_dir, env, self._shell, grace)
+        self._nursery.start_soon(running.run, name="user's command")
+        self.claims.begin(running)
+        try:
+            await running.finished.wait()
+        finally:
+            running.scope.cancel("its caller has gone")
+            self.claims.end(running)
+        done = running.result()
+        now = int(self._now())
+        parts = (ShellCommandPart(done), STOP)
+        message = Message(MessageID(new_id()), session_id, "user", parts, "", "", now, now)
+        try:
+            await self.data.store.create_message(message).wait()
+        except UnknownSessionError:
+            logger.info("a command of session %s, which does not exist, is not noted", session_id)
+        self.data.histories.drop(session_id)  # the next prompt tells the model of it
+        return done
+
     # --- streams -----------------------------------------------------------------------------
 
     @contextmanager
@@ -351,11 +411,12 @@ class Workspace:
         The cursor begins with the requests that are open (D2), in a ``hello`` for one that asks
         for ids; what is published after this call is in it (S1).
         """
-        requests = self.permissions.open_requests()
+        requests, questions = self.permissions.open_requests(), self.questions.open_requests()
         if wish is None:
-            initial = self.permissions.open_events()
+            initial = self.permissions.open_events() + self.questions.open_events()
         else:
-            initial = [hello_event(self.hub.last_id, self.data.busy_lanes(), requests)]
+            lanes = self.data.busy_lanes()
+            initial = [hello_event(self.hub.last_id, lanes, requests, questions)]
         claim = self.claims.attach(client)
         try:
             with self.hub.subscribe(initial, wish, replay_rule(requests)) as subscription:

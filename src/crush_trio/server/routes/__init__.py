@@ -14,10 +14,15 @@ from crush_trio.server.routes import (
     api,
     configuration,
     files,
+    lsp,
+    mcp,
     permissions,
+    project,
+    questions,
     runs,
     server,
     sessions,
+    skills,
     workspaces,
 )
 from crush_trio.workspaces import WorkspaceHost
@@ -35,7 +40,12 @@ def blueprints(host: WorkspaceHost) -> list[Blueprint]:
         agent,
         runs,
         permissions,
+        questions,
         files,
+        project,
+        skills,
+        lsp,
+        mcp,
         configuration,
         api,
     )

@@ -1,4 +1,4 @@
-"""Prompts, cancels and the queue (R-36, R-40 to R-43).
+"""Prompts, cancels, the queue, summaries and users' commands (R-36, R-40 to R-45).
 
 A handler submits and then only waits: when its client leaves, the wait is cancelled and not the
 run (R2). When the run is cancelled, every handler that waits for it answers 200 (R4).
@@ -19,7 +19,15 @@ from crush_trio.server.body import read_body
 from crush_trio.server.openapi import operation
 from crush_trio.server.openapi.operations import PREFER
 from crush_trio.server.problems import answer, empty
-from crush_trio.wire.runs import AgentMessage, CancelReceipt, RunAccepted, RunResult
+from crush_trio.wire.runs import (
+    AgentMessage,
+    CancelReceipt,
+    RunAccepted,
+    RunResult,
+    ShellRequest,
+    ShellResult,
+)
+from crush_trio.wire.workspaces import ErrorBody
 from crush_trio.workspaces import Workspace, WorkspaceHost
 
 
@@ -124,5 +132,24 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     async def clear(workspace_id: str, session_id: str) -> Response:
         host.get(workspace_id).clear(SessionID(session_id))
         return empty()
+
+    @routes.post("/sessions/<session_id>/summarize")
+    @operation("Let a summary stand for the conversation so far; answered when it has ended.")
+    async def summarize(workspace_id: str, session_id: str) -> Response:
+        """Summarise, and answer when that has ended; a cancel ends it like success (R-44)."""
+        run = host.get(workspace_id).summarize(SessionID(session_id))
+        await run.finished.wait()
+        if run.outcome == "failed":
+            return answer(ErrorBody(run.ending.error), run.ending.status)
+        return empty()
+
+    @routes.post("/sessions/<session_id>/shell")
+    @operation("Run a command of the user to its end.", body=ShellRequest, reply=ShellResult)
+    async def shell(workspace_id: str, session_id: str) -> Response:
+        """Run a user's command to its end, or until the user goes away (R-45)."""
+        wanted = await read_body(ShellRequest)
+        workspace = host.get(workspace_id)
+        done = await workspace.run_command(SessionID(session_id), wanted.command)
+        return answer(ShellResult(done.output, done.exit_code))
 
     return routes
