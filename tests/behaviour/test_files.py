@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from crush_trio.providers.scripted import Answer, Call, ScriptedModel
 from history_kit import check_stream
 from people_kit import Desk, Reachable, desk, events_path
+from project_kit import config
 from world_kit import EPOCH, World, open_world
 
 LIMIT = 3600
@@ -217,3 +218,50 @@ async def test_what_a_client_says_was_read_may_be_edited(
             await world.request("POST", f"{base(place)}/filetracker/read", body)
             await place.session.prompt("hello")
             assert path.read_text() == "new"
+
+
+async def test_the_client_library_knows_the_files_of_a_session(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """All four routes, typed."""
+    with trio.fail_after(LIMIT):
+        async with (
+            open_world(tmp_path, using(write("a.txt", "x"))) as world,
+            desk(world, yolo=True) as place,
+        ):
+            session = place.session
+            assert (await session.history(), await session.read_files()) == ([], [])
+            await session.prompt("hello")
+            path = str(world.directory / "a.txt")
+            assert [(file.path, file.content) for file in await session.history()] == [
+                (path, ""),
+                (path, "x"),
+            ]
+            assert await session.last_read("/b") is None
+            await session.record_read("/b")
+            assert await session.read_files() == [path, "/b"]
+            moment = await session.last_read("/b")
+            assert moment is not None
+            assert moment.timestamp() >= EPOCH
+
+
+async def test_files_of_skills_may_be_read_unasked(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Agent contract 2.6: wherever ``options.skills_paths`` are, and nothing beside them."""
+    skills, elsewhere = tmp_path / "skills", tmp_path / "elsewhere"
+    for directory in (skills, elsewhere):
+        directory.mkdir()
+        (directory / "SKILL.md").write_text("a skill")
+    document = config(options={"skills_paths": ["~/../skills"]})
+    calls = [
+        Call("view", {"file_path": str(d / "SKILL.md")}, id=d.name) for d in (skills, elsewhere)
+    ]
+    with trio.fail_after(LIMIT):
+        async with (
+            open_world(tmp_path, using(*calls), document=document) as world,
+            desk(world) as place,
+        ):
+            await place.session.submit("hello")
+            request = await place.ear.wait(lambda event: event.type == "permission_request")
+    assert request.payload.tool_call_id == "elsewhere"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
 from crush_trio.client.transport import Answer, Transport, segment
 from crush_trio.ids import SessionID, new_id
+from crush_trio.wire.events import File
+from crush_trio.wire.files import NEVER, ReadFile
 from crush_trio.wire.messages import WireMessage
 from crush_trio.wire.runs import (
     AgentMessage,
@@ -40,6 +43,7 @@ class SessionClient:
         self._transport = transport
         self._agent_path = f"{workspace_path}/agent"
         self._path = f"{workspace_path}/sessions/{segment(session_id)}"
+        self._tracker_path = f"{workspace_path}/filetracker"
         self._runs_path = f"{workspace_path}/agent/sessions/{segment(session_id)}"
 
     def __repr__(self) -> str:
@@ -159,6 +163,30 @@ class SessionClient:
         """Return what users said, newest first."""
         answer = await self._transport.call("GET", f"{self._path}/messages/user")
         return answer.decode_list(WireMessage)
+
+    # --- files ----------------------------------------------------------------------------
+
+    async def history(self) -> list[File]:
+        """Return every version of the files that tools changed, the lowest version first."""
+        answer = await self._transport.call("GET", f"{self._path}/history")
+        return answer.decode_list(File)
+
+    async def read_files(self) -> list[str]:
+        """Return the paths of the files that were read, the latest first."""
+        answer = await self._transport.call("GET", f"{self._path}/filetracker/files")
+        return answer.decode_list(str)
+
+    async def record_read(self, path: str) -> None:
+        """Say that the session knows a file as it is now, by its absolute path."""
+        body = ReadFile(self.id, path)
+        await self._transport.call("POST", f"{self._tracker_path}/read", body=body)
+
+    async def last_read(self, path: str) -> datetime | None:
+        """Return when the session last read a file, or None if it never did."""
+        query = {"session_id": self.id, "path": path}
+        answer = await self._transport.call("GET", f"{self._tracker_path}/lastread", query=query)
+        moment = answer.decode(datetime)
+        return None if moment == datetime.fromisoformat(NEVER) else moment
 
     async def _post(self, message: AgentMessage, prefer: str | None) -> RunAccepted | RunResult:
         answer = await self._transport.request(

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from string import Template
 from typing import TypeVar
 
 import attrs
@@ -33,6 +34,14 @@ T = TypeVar("T")
 def absolute(path: str, working_dir: str) -> str:
     """Return a path that a model gave: relative ones begin in the workspace (agent 2.1)."""
     return path if Path(path).is_absolute() else os.path.normpath(Path(working_dir, path))
+
+
+def expanded(path: str, working_dir: str, env: Mapping[str, str]) -> str:
+    """Return a path in which ``~`` and ``$NAME`` may stand, as in this environment."""
+    path = Template(path).safe_substitute(env)
+    if path == "~" or path.startswith("~/"):
+        path = env.get("HOME", "~") + path[1:]
+    return os.path.normpath(absolute(path, working_dir))
 
 
 def is_inside(path: str, directory: str) -> bool:

@@ -16,7 +16,7 @@ from crush_trio.errors import BadRequestError
 from crush_trio.tools.arguments import required
 from crush_trio.tools.base import Surroundings, ToolAnswer, ToolContext
 from crush_trio.tools.builtin import Builtin
-from crush_trio.tools.files import absolute, exists, is_directory
+from crush_trio.tools.files import absolute, exists, is_directory, work_on
 from crush_trio.tools.glob import TRUNCATED
 from crush_trio.tools.globs import compile_glob
 from crush_trio.tools.ripgrep import FAILED, find_ripgrep, run_ripgrep
@@ -107,7 +107,7 @@ async def _with_ripgrep(program: str, search: Search, include: str) -> list[Matc
         env=search.env,
         enough=lambda data: len(data) > MOST_OUTPUT,
     )
-    found = sorted(_read(output.data, root))[: search.most]
+    found = await work_on(len(output.data), lambda: sorted(_read(output.data, root))[: search.most])
     failed = output.status >= FAILED and not output.stopped
     return None if failed and not found else found
 

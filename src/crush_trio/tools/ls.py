@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from string import Template
 from typing import Annotated
 
 import msgspec
 
 from crush_trio.tools.base import ToolAnswer, ToolContext, denied, error
 from crush_trio.tools.builtin import Builtin
-from crush_trio.tools.files import absolute, is_directory, is_inside
+from crush_trio.tools.files import expanded, is_directory, is_inside
 from crush_trio.tools.ignores import ignores_for
 from crush_trio.tools.trees import Listing, list_tree
 
@@ -39,7 +37,7 @@ class Ls(Builtin[LsParams]):
     async def call(self, params: LsParams, context: ToolContext) -> ToolAnswer:
         """Answer with a tree."""
         around = context.around
-        path = _expand(params.path, around.working_dir, dict(around.env))
+        path = expanded(params.path or ".", around.working_dir, around.env)
         if not is_inside(path, around.working_dir):
             granted = await around.permissions.ask(
                 session_id=context.session_id,
@@ -71,14 +69,6 @@ class Ls(Builtin[LsParams]):
         )
         metadata = {"number_of_files": listing.count, "truncated": listing.truncated}
         return ToolAnswer(_content(listing, depth, items), metadata=metadata)
-
-
-def _expand(path: str, working_dir: str, env: dict[str, str]) -> str:
-    """Return the directory that is meant; ``~`` and ``$NAME`` are as in the tools' environment."""
-    path = Template(path).safe_substitute(env)
-    if path == "~" or path.startswith("~/"):
-        path = env.get("HOME", "~") + path[1:]
-    return os.path.normpath(absolute(path or ".", working_dir))
 
 
 def _in_git(path: str) -> bool:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
+import msgspec
 
 from crush_trio.config import Configuration
 from crush_trio.ids import WorkspaceID
+from crush_trio.tools.files import expanded
 from crush_trio.wire.workspaces import CreateWorkspace
 
 
@@ -35,3 +37,10 @@ class Plan:
         """What sub-processes get: the server's environment with the creator's over it."""
         pairs = (entry.partition("=") for entry in self.request.env or ())
         return {**self.config.env, **{name: value for name, _, value in pairs if name}}
+
+    @property
+    def skills_paths(self) -> tuple[str, ...]:
+        """Directories whose files tools may show unasked, absolute (agent contract 2.6)."""
+        options = self.config.wire.options
+        paths = () if options is msgspec.UNSET else options.skills_paths
+        return tuple(expanded(path, str(self.directory), self.config.env) for path in paths)

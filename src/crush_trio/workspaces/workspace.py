@@ -141,6 +141,7 @@ class Workspace:
             store=data.store,
             settings=equipment.settings,
             limits=plan.config.wire.tools,
+            skills_paths=plan.skills_paths,
             now=equipment.now,
         )
 

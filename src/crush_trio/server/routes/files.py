@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
-import msgspec
 from quart import Blueprint, Response, request
 
 from crush_trio.errors import CrushTrioError
@@ -14,23 +13,13 @@ from crush_trio.server.body import read_body
 from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
 from crush_trio.wire.events import File
+from crush_trio.wire.files import NEVER, ReadFile
 from crush_trio.workspaces import WorkspaceHost
 
 logger = logging.getLogger(__name__)
 
-NEVER = "0001-01-01T00:00:00Z"
-"""Go's zero time: the file was never read (wire contract R-25)."""
-
-
 LAST_READ = {"session_id": "The session.", "path": "The file's absolute path."}
 """The query of the last read."""
-
-
-class ReadFile(msgspec.Struct, frozen=True):
-    """Body of ``POST .../filetracker/read``."""
-
-    session_id: str = ""
-    path: str = ""
 
 
 def blueprint(host: WorkspaceHost) -> Blueprint:
