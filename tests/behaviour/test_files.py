@@ -13,10 +13,11 @@ import trio
 from trio.testing import MockClock
 
 from crush_trio.providers.scripted import Answer, Call, ScriptedModel
+from crush_trio.tools.files import LARGEST
 from history_kit import check_stream
 from people_kit import Desk, Reachable, desk, events_path
 from project_kit import config
-from world_kit import EPOCH, World, open_world
+from world_kit import EPOCH, World, open_served_world, open_world
 
 LIMIT = 3600
 """Virtual seconds; a test that hangs gets there at once."""
@@ -265,3 +266,23 @@ async def test_files_of_skills_may_be_read_unasked(
             await place.session.submit("hello")
             request = await place.ear.wait(lambda event: event.type == "permission_request")
     assert request.payload.tool_call_id == "elsewhere"
+
+
+@pytest.mark.promise("S2", "S3")
+async def test_the_largest_change_ends_nobodys_stream(tmp_path: Path) -> None:
+    """All of it goes through the log at once, and a reader that keeps up hears every event. In
+    real time: large files are read in threads."""
+    model = using(edit("a.txt", "old", "new"))
+    with trio.fail_after(20):
+        async with open_served_world(tmp_path, model) as world, desk(world, plain=True) as place:
+            path = world.directory / "a.txt"
+            path.write_text(('"' * 99 + "\n") * ((LARGEST - 3) // 100) + "old")
+            os.utime(path, (EPOCH, EPOCH))
+            await place.session.record_read(str(path))
+            submitted = await place.session.submit("hello")
+            request = await place.ear.wait(lambda event: event.type == "permission_request")
+            assert await place.workspace.grant(request.payload, "allow")
+            await place.ear.wait_complete(submitted.run_id)
+            assert not place.ear.ended.is_set()
+    assert [len(file.content) for file in place.ear.of("file")] == [path.stat().st_size] * 2
+    check_stream(place.ear.events)

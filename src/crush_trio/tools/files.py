@@ -25,8 +25,9 @@ from crush_trio.tools.base import ToolContext
 LARGE = 2**20
 """Bytes above which work on a file's content goes to a worker thread."""
 
-LARGEST = 32 * 2**20
-"""Bytes of a file that tools change; clients are sent all of it, before and after."""
+LARGEST = 4 * 2**20
+"""Bytes of a file that tools change. A change costs six times that in events at once (request, versions and
+result), and a log that could not hold them would end the streams of all readers (S3)."""
 
 T = TypeVar("T")
 
@@ -116,7 +117,10 @@ async def take_snapshot(path: str) -> Snapshot:
         await trio.lowlevel.checkpoint()
         return Snapshot(path, "", None)
     if found.st_size > LARGEST:
-        raise BadRequestError(f"file of {found.st_size} bytes is too large to be changed: {path}")
+        raise BadRequestError(
+            f"file of {found.st_size} bytes is too large to be changed, "
+            f"at most {LARGEST}; use bash: {path}"
+        )
     data = await work_on(found.st_size, Path(path).read_bytes)
     return Snapshot(path, data.decode(errors="surrogateescape"), stamp(found))
 
