@@ -25,7 +25,7 @@ from crush_trio.hub import Hub
 from crush_trio.ids import new_id
 from crush_trio.messages import Finish, FinishPart, Text, TextPart
 from crush_trio.permissions import Permissions
-from crush_trio.wire.config import Config, Options, ProviderConfig, SelectedModel
+from crush_trio.wire.config import Config, Model, Options, ProviderConfig, SelectedModel
 from crush_trio.wire.events import Change, Event, RunComplete, run_complete_event
 from crush_trio.wire.messages import WireMessage
 from crush_trio.wire.permissions import PermissionGrant, Resolved
@@ -91,7 +91,9 @@ class Twin:
     @property
     def workspace(self) -> Workspace:
         """The workspace as the wire has it."""
-        providers = {"acme": ProviderConfig(id="acme")} if self.ready else {}
+        providers = (
+            {"acme": ProviderConfig(id="acme", models=(Model(id="big"),))} if self.ready else {}
+        )
         models = {"large": self.model} if self.ready else {}
         config = Config(models=models, providers=providers, options=Options())
         return Workspace(id=self.workspace_id, path=self.path, config=config)
@@ -260,6 +262,10 @@ def _answer(twin: Twin, request: Seen) -> tuple[int, object]:
 def _answer_workspace(twin: Twin, method: str, rest: list[str], body: bytes) -> tuple[int, object]:
     match method, rest:
         case "DELETE", []:
+            return 200, None
+        case "GET", ["config"]:
+            return 200, twin.workspace.config
+        case "POST", ["agent", "update"]:
             return 200, None
         case _, ["sessions", *rest]:
             return _answer_session(twin, method, rest, body)

@@ -198,12 +198,14 @@ class Prompt:
     Attributes:
         local_model: The embedded model may answer if the workspace has no agent.
         interactive: Whether somebody can be asked questions; None if the caller did not say.
+        model: The model that answers, as ``model`` or ``provider/model``; empty for the selected one.
     """
 
     text: str
     attachments: tuple[Binary, ...] = ()
     local_model: bool = False
     interactive: bool | None = None
+    model: str = ""
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -212,6 +214,7 @@ class Prompt:
         for attachment in self.attachments:
             digest.update(repr((attachment.path, attachment.mime_type)).encode())
             digest.update(attachment.data or b"")
+        digest.update(self.model.encode("utf-8", "surrogatepass"))
         return digest.digest()
 
 

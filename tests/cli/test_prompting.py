@@ -394,7 +394,7 @@ async def test_continue_takes_the_session_used_last(world: World) -> None:
         ({"session": "nope"}, r"session 'nope' is not in /work"),
         ({"session": "m$$c"}, r"sub-agent's"),
         ({"continue_last": True}, r"no session to continue in /work"),
-        ({"model": "huge"}, r"'huge' is not the selected one: it is acme/big"),
+        ({"model": "huge"}, r"model 'huge' is unknown; there is acme/big"),
     ],
 )
 async def test_a_wrong_name_is_named_and_nothing_is_sent(
@@ -407,11 +407,12 @@ async def test_a_wrong_name_is_named_and_nothing_is_sent(
 
 
 @pytest.mark.parametrize("name", ["big", "acme/big"])
-async def test_the_selected_model_may_be_insisted_on(world: World, name: str) -> None:
-    """--model cannot choose yet, but it can make sure."""
+async def test_the_model_that_was_asked_for_goes_with_the_prompt(world: World, name: str) -> None:
+    """By its full name; the selected model of the workspace stays what it is."""
     answers(world, "Hello")
     with trio.fail_after(5):
         assert await world.run(request(model=name)) is not None
+    assert [prompt.model for prompt in world.twin.prompts] == ["acme/big"]
 
 
 async def test_ctrl_c_before_the_prompt_is_sent_leaves_at_once(world: World) -> None:

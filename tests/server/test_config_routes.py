@@ -14,7 +14,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from crush_trio.errors import ResponseError
 from crush_trio.ids import new_id
+from crush_trio.providers.script import Say, WaitFor
 from crush_trio.providers.scripted import ScriptedModel
 from people_kit import Desk, desk, listening, noticed
 from project_kit import config, write_config
@@ -387,3 +389,59 @@ async def test_r13_the_whole_catalogue(autojump_clock: MockClock, tmp_path: Path
         assert "anthropic" not in (await office.get("config"))["providers"]
         other = await office.world.request("GET", f"/v1/workspaces/{new_id()}/providers")
         assert other.status == 404
+
+
+# --- a prompt's own model (wire contract 0, R-36) -------------------------------------------------
+
+
+async def test_a_prompt_may_name_the_model_that_answers_it(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """That prompt and no other: the selected model stays, and nobody is told of anything."""
+    model = ScriptedModel("one", "two")
+    async with open_office(tmp_path, model) as office:
+        session = office.place.session
+        assert (await session.prompt("a", model="scripted/scripted-2")).text == "one"
+        assert (await session.prompt("b")).text == "two"
+        assert model_ids(model) == ["scripted-2", "scripted-1"]
+        answers = [m for m in await session.messages() if m.role == "assistant"]
+        assert [(m.model, m.provider) for m in answers] == [
+            ("scripted-2", "scripted"),
+            ("scripted-1", "scripted"),
+        ]
+        assert (await office.get("agent"))["model"]["id"] == "scripted-1"
+        assert office.changes == 0
+
+
+async def test_a_prompt_for_another_model_does_not_join_a_running_turn(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Its turn is its own, behind the other."""
+    gate = trio.Event()
+    model = ScriptedModel([WaitFor(gate), Say("one")], "two")
+    async with open_office(tmp_path, model) as office, trio.open_nursery() as nursery:
+        nursery.start_soon(office.place.session.prompt, "a")
+        await model.wait_request(1)
+        accepted = await office.place.session.submit("b", model="scripted-2")
+        gate.set()
+        done = await office.place.ear.wait_complete(accepted.run_id)
+        assert done.text == "two"
+        assert model_ids(model) == ["scripted-1", "scripted-2"]
+
+
+@pytest.mark.promise("C4")
+async def test_a_prompt_for_a_model_that_is_not_there_is_refused(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """With the candidates; nothing is stored."""
+    async with open_office(tmp_path) as office:
+        with pytest.raises(ResponseError) as caught:
+            await office.place.session.prompt("a", model="none")
+        assert caught.value.status == 400
+        assert "model 'none' is unknown; there is scripted/scripted-1" in str(caught.value)
+        assert await office.place.session.messages() == []
+
+
+def model_ids(model: ScriptedModel) -> list[str]:
+    """Return which models were asked for answers, not for titles."""
+    return [request.model for request in model.requests if request.tools]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,8 +142,11 @@ class Agent:
 
         Raises:
             AgentMissingError: there is no usable model, and the embedded one was not asked for.
+            ConfigError: it asks for a model that is not there, or cannot be used.
         """
-        if not self.ready and not (prompt.local_model and self._home.embedded):
+        if prompt.model:
+            self.config.endpoint(self.config.chosen(prompt.model).provider_id)
+        elif not self.ready and not (prompt.local_model and self._home.embedded):
             raise AgentMissingError
 
     def turn(self, session_id: SessionID) -> AgentTurn:
@@ -156,11 +160,23 @@ class Agent:
     # --- gear ---------------------------------------------------------------------------
 
     def _embedded_for(self, prompt: Prompt) -> EmbeddedModel | None:
-        return self._home.embedded if prompt.local_model and not self.ready else None
+        wanted = prompt.local_model and not prompt.model and not self.ready
+        return self._home.embedded if wanted else None
+
+    def _chosen_for(self, prompt: Prompt, config: Configuration) -> Chosen | None:
+        """Return the model that answers a prompt: its own, else the selected one.
+
+        Raises:
+            ConfigError: its own is not there any more.
+        """
+        return config.chosen(prompt.model) if prompt.model else config.large
 
     def _model_names(self, prompt: Prompt) -> tuple[str, str]:
         embedded = self._embedded_for(prompt)
-        chosen = self.config.large if embedded is None else embedded.chosen
+        chosen = None if embedded is None else embedded.chosen
+        if embedded is None:
+            with suppress(ConfigError):  # said where the model is used
+                chosen = self._chosen_for(prompt, self.config)
         return ("", "") if chosen is None else (chosen.selected.model, chosen.selected.provider)
 
     async def _equip(self, prompt: Prompt) -> Gear:
@@ -174,9 +190,10 @@ class Agent:
             await trio.lowlevel.checkpoint()
             return _embedded_gear(embedded)
         config = self.config
-        if config.large is None:
+        chosen = self._chosen_for(prompt, config)
+        if chosen is None:
             raise ConfigError(config.problem or "large model not selected")
-        gear = await self._gear(config, config.large)
+        gear = await self._gear(config, chosen)
         if prompt.interactive is not False:
             return gear
         tools = {name: tool for name, tool in gear.tools.items() if name != QUESTION}

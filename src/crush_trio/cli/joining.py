@@ -37,10 +37,12 @@ class RunJoin:
         output: Output,
         answerer: Answerer,
         known: frozenset[str] | None,
+        model: str = "",
     ) -> None:
         self._workspace = workspace
         self._session = session
         self._prompt = prompt
+        self._model = model
         self._output = output
         self._answerer = answerer
         self._run_id = new_id()
@@ -142,6 +144,7 @@ class RunJoin:
             run_id=self._run_id,
             local_model=True,
             interactive=self._interactive,
+            model=self._model,
         )
         self._accepted.set()
         if not isinstance(answer, RunResult):

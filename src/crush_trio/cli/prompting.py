@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import attrs
 import msgspec
@@ -22,8 +22,9 @@ from crush_trio.cli.output import Output
 from crush_trio.cli.terminal import Terminal
 from crush_trio.cli.weights import pull_missing
 from crush_trio.client import SessionClient, WorkspaceClient
-from crush_trio.errors import BadRequestError, ResponseError, ServerUnavailableError
-from crush_trio.wire.runs import AgentInfo, RunResult
+from crush_trio.config.models import find
+from crush_trio.errors import ResponseError, ServerUnavailableError
+from crush_trio.wire.runs import RunResult
 
 TITLE = "New Session"
 """The title of a new session until the server has made a better one (wire contract 6.12)."""
@@ -87,16 +88,14 @@ async def prompt_workspace(
         ResponseError: the prompt was not accepted.
         ServerUnavailableError: the server went away and did not come back.
     """
-    agent = await workspace.agent()
-    if request.model is not None:
-        check_model(request.model, agent)
-    if not agent.is_ready:
+    model = "" if request.model is None else await find_model(workspace, request.model)
+    if not model and not (await workspace.agent()).is_ready:
         await _prepare_embedded(workspace, request, output)
     session, known = await _choose_session(workspace, request)
     async with trio.open_nursery() as nursery:
         terminal = Terminal(output) if request.interactive else None
         answerer = Answerer(workspace, nursery, output, terminal=terminal, allow_all=request.yolo)
-        join = RunJoin(workspace, session, request.prompt, output, answerer, known)
+        join = RunJoin(workspace, session, request.prompt, output, answerer, known, model)
         interrupts.on_first = lambda: nursery.start_soon(_cancel, join, output)
         try:
             result = await join.follow(interactive=request.interactive)
@@ -106,21 +105,20 @@ async def prompt_workspace(
     return result
 
 
-def check_model(name: str, agent: AgentInfo) -> None:
-    """Make sure that the selected large model is the one that was asked for.
+async def find_model(workspace: WorkspaceClient, name: str) -> str:
+    """Return the full name of the model that was asked for, ``provider/model``.
 
-    ``--model`` cannot choose a model yet: it only insists on one.
+    The agent is told to read its configuration again first, so that a model which was configured
+    just now is found; other clients' model stays what it is.
 
     Raises:
-        BadRequestError: it is another one, or none.
+        BadRequestError: there is no such model, or more than one.
     """
-    chosen = agent.model_cfg
-    if name in {chosen.model, f"{chosen.provider}/{chosen.model}"} and chosen.model:
-        return
-    actual = f"it is {chosen.provider}/{chosen.model}" if chosen.model else "none is selected"
-    raise BadRequestError(
-        f"model {name!r} is not the selected one: {actual}; set models.large in crush.json"
-    )
+    with suppress(ResponseError):  # there may be no agent, or one that has to stay as it is
+        await workspace.update_agent()
+    providers = (await workspace.config()).providers
+    chosen = find({} if providers is msgspec.UNSET else providers, name)
+    return f"{chosen.provider_id}/{chosen.model.id}"
 
 
 async def _prepare_embedded(workspace: WorkspaceClient, request: Request, output: Output) -> None:

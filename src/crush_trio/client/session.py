@@ -59,12 +59,14 @@ class SessionClient:
         attachments: Sequence[Attachment] = (),
         local_model: bool = False,
         interactive: bool | None = None,
+        model: str = "",
     ) -> RunResult:
         """Send a prompt and wait until its run has settled, however long that takes.
 
         A failed run is a result with the outcome ``failed``. Being cancelled ends the wait and not
         the run (R2): use :meth:`cancel`. With a ``run_id`` the prompt never joins a running turn,
-        and after a lost connection the same call gets the same run's result (R16).
+        and after a lost connection the same call gets the same run's result (R16). ``model`` is the
+        one that answers this prompt and no other, as ``model`` or ``provider/model``.
 
         Raises:
             ResponseError: the prompt was not accepted.
@@ -72,7 +74,7 @@ class SessionClient:
         """
         prefer = None if run_id is None else f"wait={WAIT}"
         message = AgentMessage(
-            self.id, run_id or "", text, tuple(attachments), local_model, interactive
+            self.id, run_id or "", text, tuple(attachments), local_model, interactive, model
         )
         while True:
             answer = await self._post(message, prefer)
@@ -90,6 +92,7 @@ class SessionClient:
         attachments: Sequence[Attachment] = (),
         local_model: bool = False,
         interactive: bool | None = None,
+        model: str = "",
     ) -> RunAccepted | RunResult:
         """Send a prompt and return as soon as it is accepted, or after ``wait`` seconds.
 
@@ -102,7 +105,7 @@ class SessionClient:
         """
         prefer = "respond-async" if wait is None else f"wait={wait}"
         message = AgentMessage(
-            self.id, run_id or new_id(), text, tuple(attachments), local_model, interactive
+            self.id, run_id or new_id(), text, tuple(attachments), local_model, interactive, model
         )
         return await self._post(message, prefer)
 

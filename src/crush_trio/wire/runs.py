@@ -21,7 +21,10 @@ class Attachment(msgspec.Struct, frozen=True):
 
 
 class AgentMessage(msgspec.Struct, frozen=True):
-    """Body of ``POST .../agent``. The last two keys are ours (wire contract 0)."""
+    """Body of ``POST .../agent``. The last three keys are ours (wire contract 0).
+
+    ``model`` is the one that answers this prompt and no other, as ``model`` or ``provider/model``.
+    """
 
     session_id: str = ""
     run_id: str = ""
@@ -29,6 +32,7 @@ class AgentMessage(msgspec.Struct, frozen=True):
     attachments: tuple[Attachment, ...] | None = ()
     local_model: bool = False
     interactive: bool | None = None
+    model: str = ""
 
 
 class RunAccepted(msgspec.Struct, frozen=True):

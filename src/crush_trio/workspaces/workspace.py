@@ -182,6 +182,7 @@ class Workspace:
 
         Raises:
             AgentMissingError: the workspace has no usable model.
+            ConfigError: the prompt asks for a model that is not there, or cannot be used.
             BadRequestError: the prompt or the session id is empty.
             WorkspaceClosingError: the workspace is closing.
             RunIDConflictError: the run id belongs to another prompt.
@@ -201,7 +202,8 @@ class Workspace:
             prompt,
             self.agent.turn(session_id),
             self,
-            own_turn=run_id is not None,
+            own_turn=run_id is not None
+            or bool(prompt.model),  # another model's turn is not its own
         )
         return self.data.lane(session_id).accept(run)
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     "-s", "--session", metavar="ID", help="Continue this session: an id, or its beginning."
 )
 @click.option("-C", "--continue", "continue_", is_flag=True, help="Continue the last used session.")
-@click.option("-m", "--model", metavar="MODEL", help="Insist on this model: NAME or PROVIDER/NAME.")
+@click.option(
+    "-m", "--model", metavar="MODEL", help="Let this model answer: NAME or PROVIDER/NAME."
+)
 @click.option("-y", "--yolo", is_flag=True, help="Grant every permission unasked.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object at the end, and no text."

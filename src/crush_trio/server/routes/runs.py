@@ -40,6 +40,7 @@ def prompt_of(wanted: AgentMessage, workspace: Workspace) -> Prompt:
             for attachment in wanted.attachments or ()
         ),
         local_model=wanted.local_model,
+        model=wanted.model,
         interactive=workspace.is_interactive(wanted.interactive, has_run_id=bool(wanted.run_id)),
     )
 
