@@ -54,6 +54,10 @@ class Client:
         """Return the server's own configuration, which is an empty object (wire contract R-03)."""
         return (await self._transport.call("GET", "/config")).decode(dict[str, object])
 
+    async def openapi(self) -> dict[str, object]:
+        """Return the description of the server's routes, in the form of OpenAPI 3.1."""
+        return (await self._transport.call("GET", "/openapi.json")).decode(dict[str, object])
+
     async def control(self, command: str) -> None:
         """Send a control command. Our server refuses them all with 409 (wire contract 0)."""
         await self._transport.call("POST", "/control", body=Control(command))

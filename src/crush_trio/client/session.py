@@ -19,6 +19,8 @@ from crush_trio.wire.runs import (
     CancelReceipt,
     RunAccepted,
     RunResult,
+    ShellRequest,
+    ShellResult,
 )
 from crush_trio.wire.sessions import Session
 
@@ -138,6 +140,26 @@ class SessionClient:
     async def clear_queue(self) -> None:
         """Drop the prompts that wait; each of them settles as cancelled."""
         await self._transport.call("POST", f"{self._runs_path}/prompts/clear")
+
+    async def summarize(self) -> None:
+        """Let a summary stand for the conversation so far; return when there is one (R-44).
+
+        Being cancelled ends the wait and not the summary; :meth:`cancel` ends it, and this returns.
+
+        Raises:
+            ResponseError: the session is busy, or the model failed.
+            ServerUnavailableError: the server is gone.
+        """
+        await self._transport.call("POST", f"{self._runs_path}/summarize")
+
+    async def shell(self, command: str) -> ShellResult:
+        """Run a user's command in the workspace's directory, to its end.
+
+        What it wrote becomes part of the conversation. Being cancelled kills it.
+        """
+        body = ShellRequest(self.id, command)
+        answer = await self._transport.call("POST", f"{self._runs_path}/shell", body=body)
+        return answer.decode(ShellResult)
 
     # --- what is stored ------------------------------------------------------------------
 

@@ -7,10 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from crush_trio.client.events import EventStream
 from crush_trio.client.lasting import RETURN_TIMEOUT, LastingEvents
+from crush_trio.client.lsp import LSPClient
+from crush_trio.client.mcp import MCPClient
+from crush_trio.client.project import ProjectClient
 from crush_trio.client.session import SessionClient
+from crush_trio.client.settings import SettingsClient
 from crush_trio.client.transport import Transport, segment
 from crush_trio.ids import ClientID, SessionID
-from crush_trio.wire.config import Config
+from crush_trio.wire.config import Config, SelectedModel
 from crush_trio.wire.messages import WireMessage
 from crush_trio.wire.permissions import (
     GrantAction,
@@ -34,6 +38,10 @@ class WorkspaceClient:
 
     Attributes:
         info: The workspace as it was when it was opened; :meth:`get` has the present state.
+        settings: What can be changed of its configuration.
+        project: What there is to know of the project, and its skills.
+        lsp: Its language servers.
+        mcp: Its MCP servers.
     """
 
     def __init__(self, transport: Transport, client_id: ClientID, info: Workspace) -> None:
@@ -41,6 +49,10 @@ class WorkspaceClient:
         self._transport = transport
         self._client = {"client_id": client_id}
         self._path = f"/workspaces/{segment(info.id)}"
+        self.settings = SettingsClient(transport, self._path)
+        self.project = ProjectClient(transport, self._path)
+        self.lsp = LSPClient(transport, self._path)
+        self.mcp = MCPClient(transport, self._path)
 
     def __repr__(self) -> str:
         return f"<WorkspaceClient {self.info.id} {self.info.path}>"
@@ -142,6 +154,14 @@ class WorkspaceClient:
         body = AgentInit(interactive)
         await self._transport.call("POST", f"{self._path}/agent/init", body=body)
 
+    async def default_small_model(self, provider_id: str = "") -> SelectedModel:
+        """Return the small model that goes with a provider, or the large one that is selected."""
+        query = {"provider_id": provider_id}
+        answer = await self._transport.call(
+            "GET", f"{self._path}/agent/default-small-model", query=query
+        )
+        return answer.decode(SelectedModel)
+
     async def update_agent(self) -> None:
         """Let the agent read the configuration again. Runs in flight keep theirs."""
         await self._transport.call("POST", f"{self._path}/agent/update")
@@ -153,6 +173,15 @@ class WorkspaceClient:
         body = PermissionGrant(request, action)
         answer = await self._transport.call("POST", f"{self._path}/permissions/grant", body=body)
         return answer.decode(Resolved).resolved
+
+    async def skips_permissions(self) -> bool:
+        """Return whether the workspace grants everything unasked."""
+        answer = await self._transport.call("GET", f"{self._path}/permissions/skip")
+        return answer.decode(Skip).skip
+
+    async def skip_permissions(self, *, skip: bool) -> None:
+        """Let the workspace grant everything unasked from now on, for everybody, or no more."""
+        await self._transport.call("POST", f"{self._path}/permissions/skip", body=Skip(skip))
 
     # --- questions -------------------------------------------------------------------------
 
@@ -168,12 +197,3 @@ class WorkspaceClient:
         """Refuse to answer the open batch, which ends its turn; return whether this call decided it."""
         answer = await self._transport.call("POST", f"{self._path}/questions/cancel")
         return answer.decode(Resolved).resolved
-
-    async def skips_permissions(self) -> bool:
-        """Return whether the workspace grants everything unasked."""
-        answer = await self._transport.call("GET", f"{self._path}/permissions/skip")
-        return answer.decode(Skip).skip
-
-    async def skip_permissions(self, *, skip: bool) -> None:
-        """Let the workspace grant everything unasked from now on, for everybody, or no more."""
-        await self._transport.call("POST", f"{self._path}/permissions/skip", body=Skip(skip))

@@ -8,20 +8,9 @@ from quart import Blueprint, Response
 
 from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
+from crush_trio.wire.project import InitPrompt, NeedsInit
 from crush_trio.workspaces import WorkspaceHost
 from crush_trio.workspaces.project import init_prompt, mark_asked, needs_init
-
-
-class NeedsInit(msgspec.Struct, frozen=True):
-    """Answer of ``GET .../project/needs-init``."""
-
-    needs_init: bool
-
-
-class InitPrompt(msgspec.Struct, frozen=True):
-    """Answer of ``GET .../project/init-prompt``."""
-
-    prompt: str
 
 
 def blueprint(host: WorkspaceHost) -> Blueprint:
