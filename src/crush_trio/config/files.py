@@ -20,6 +20,7 @@ from typing import Any, cast
 import attrs
 import msgspec
 
+from crush_trio.config.durations import with_nanoseconds
 from crush_trio.config.paths import Project, global_config_dir, global_data_dir
 from crush_trio.config.positions import Step, line_of, shown
 from crush_trio.errors import ConfigError
@@ -120,12 +121,15 @@ def _parse(raw: bytes) -> Any:
 
 
 def decode(document: Any) -> Config:
-    """Return a JSON document as a configuration; ``null`` counts as absent.
+    """Return a JSON document as a configuration; ``null`` counts as absent, ``10s`` as a time-out.
 
     Raises:
         msgspec.ValidationError: a value has the wrong type.
     """
-    return msgspec.convert({} if document is None else _without_nulls(document), Config)
+    document = {} if document is None else _without_nulls(document)
+    if isinstance(document, dict):
+        document = with_nanoseconds(cast("dict[str, Any]", document))
+    return msgspec.convert(document, Config)
 
 
 def line_in(path: Path, key: Sequence[Step]) -> str:
