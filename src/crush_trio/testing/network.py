@@ -46,17 +46,19 @@ class Connection:
 
     Attributes:
         number: Counted from 1.
+        label: Whose it is, if whoever has opened it said so.
         requests: What the client sends.
         answers: What the server sends.
         client: The client's end.
         server: The server's end.
     """
 
-    def __init__(self, network: Network, number: int, capacity: int) -> None:
+    def __init__(self, network: Network, number: int, label: str = "") -> None:
         self.number = number
+        self.label = label
         self._network = network
-        self.requests = Pipe(partial(self._note, ">"), capacity)
-        self.answers = Pipe(partial(self._note, "<"), capacity)
+        self.requests = Pipe(partial(self._note, ">"), network.capacity)
+        self.answers = Pipe(partial(self._note, "<"), network.capacity)
         socket = Socket((network.host, FIRST_PORT + number), (network.host, network.port))
         self.client = MemoryStream(self.answers, self.requests)
         self.server = ServerStream(self.requests, self.answers, socket)
@@ -69,6 +71,12 @@ class Connection:
         for fault in faults:
             self._happen(repr(fault))
             self._begin(fault)
+
+    @property
+    def open(self) -> bool:
+        """Whether neither end has been closed, and nothing has broken it."""
+        lost = self.requests.broken or self.answers.broken
+        return not (lost or self.client.closed or self.server.closed)
 
     def reset(self) -> None:
         """Lose the connection and what is on its way; both ends find it broken."""
@@ -165,12 +173,13 @@ class Network:
         """Give the connection that is opened next these faults; called again, the one after it."""
         self._scripted.append(faults)
 
-    async def connect(self, *faults: Fault) -> MemoryStream:
+    async def connect(self, *faults: Fault, label: str = "") -> MemoryStream:
         """Open a connection and return the client's end.
 
         Args:
             faults: What is wrong with it; if nothing is named, what :meth:`next` has said of it,
                 or else what is drawn.
+            label: Whose it is.
 
         Raises:
             ConnectionRefusedError: nobody listens, or a fault says so.
@@ -181,7 +190,7 @@ class Network:
         listener = self._listener
         if listener is None or any(isinstance(fault, Refused) for fault in faults):
             raise ConnectionRefusedError(errno.ECONNREFUSED, "connection refused")
-        connection = Connection(self, len(self.connections) + 1, self.capacity)
+        connection = Connection(self, len(self.connections) + 1, label)
         self.connections.append(connection)
         connection.suffer(*faults)
         listener.offer(connection.server)

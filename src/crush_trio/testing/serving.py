@@ -108,6 +108,11 @@ class Serving:
         self.host.begin_closing()
         await self.host.wait_closed()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it has been told to stop, or killed."""
+        return self.dead or self._stopping.is_set()
+
     def begin_stop(self) -> None:
         """Begin to stop, as a signal does. Not a checkpoint."""
         self._stopping.set()

@@ -145,19 +145,24 @@ class World:
 
     @asynccontextmanager
     async def client(
-        self, *faults: Fault, http2: bool | None = None, client_id: str | None = None
+        self,
+        *faults: Fault,
+        label: str = "",
+        http2: bool | None = None,
+        client_id: str | None = None,
     ) -> AsyncGenerator[Client]:
         """Open a client with connections of its own.
 
         Args:
             faults: What is wrong with each of its connections.
+            label: What its connections are called.
             http2: Which HTTP it speaks; the world's if None.
             client_id: Names its claims; a new id if None.
         """
         async with open_client(
             self.address,
             token=TOKEN,
-            connect=partial(self.network.connect, *faults),
+            connect=partial(self.network.connect, *faults, label=label),
             client_id=client_id,
             http2=self.http2 if http2 is None else http2,
         ) as client:
