@@ -63,3 +63,12 @@ def fuzz(session: nox.Session) -> None:
     """Throw bytes, frames and documents at a real server; ``-- --help`` lists the options."""
     install(session, "test")
     session.run("python", "fuzz/run.py", *session.posargs)
+
+
+@nox.session
+def sweep_network(session: nox.Session) -> None:
+    """Strike the server through its connections at every step; ``-- --help`` lists the options."""
+    install(session, "test")
+    for protocol in ([], ["--http2"]):
+        module = "crush_trio.testing.network_session"
+        session.run("python", "-m", module, *protocol, *session.posargs)

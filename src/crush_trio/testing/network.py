@@ -191,9 +191,9 @@ class Network:
         if listener is None or any(isinstance(fault, Refused) for fault in faults):
             raise ConnectionRefusedError(errno.ECONNREFUSED, "connection refused")
         connection = Connection(self, len(self.connections) + 1, label)
+        listener.offer(connection.server)
         self.connections.append(connection)
         connection.suffer(*faults)
-        listener.offer(connection.server)
         return connection.client
 
     @asynccontextmanager
@@ -230,8 +230,15 @@ class MemoryListener(trio.abc.Listener[ServerStream]):
         self._send, self._receive = trio.open_memory_channel[ServerStream](BACKLOG)
 
     def offer(self, stream: ServerStream) -> None:
-        """Let a new connection wait to be accepted."""
-        self._send.send_nowait(stream)
+        """Let a new connection wait to be accepted.
+
+        Raises:
+            ConnectionRefusedError: nobody accepts any more.
+        """
+        try:
+            self._send.send_nowait(stream)
+        except trio.BrokenResourceError:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "connection refused") from None
 
     async def accept(self) -> ServerStream:
         """Wait for a new connection."""

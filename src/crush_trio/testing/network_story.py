@@ -76,8 +76,8 @@ class Told:
     complaints: list[str] = attrs.field(factory=list[str])
 
 
-async def play(world: World, story: Story, told: Told) -> None:
-    """Let a story happen, and then look at what is left."""
+async def play(world: World, story: Story, told: Told) -> str:
+    """Let a story happen; return its session's id, or nothing if there is no session."""
     session_id = ""
     with suppress(ServerUnavailableError, ResponseError):  # as those are whose server has ended
         async with world.visit(linger=True) as calm:
@@ -91,8 +91,7 @@ async def play(world: World, story: Story, told: Told) -> None:
                     nursery.start_soon(_be_weak, world, story, calm, session_id, told)
                 await trio.sleep(1)  # the last that readers are told
                 ears.cancel_scope.cancel("the story is over")
-    if session_id:
-        await _look(world, session_id, told)
+    return session_id
 
 
 async def _listen(calm: WorkspaceClient, stream: EventStream, told: Told) -> None:
@@ -117,38 +116,49 @@ async def _cancel(session: SessionClient, seconds: float) -> None:
 async def _be_weak(
     world: World, story: Story, calm: WorkspaceClient, session_id: str, told: Told
 ) -> None:
-    async with world.client(label=WEAK) as client, trio.open_nursery() as nursery:
+    async def prompt(number: int, seconds: float, text: str) -> None:
+        await trio.sleep(seconds)
+        await _persist(world, calm, session_id, text, f"run-{number}", told)
+
+    async with trio.open_nursery() as nursery:
         ear = trio.CancelScope()
-        nursery.start_soon(_hear, client, calm, ear)
+        nursery.start_soon(_hear, world, calm, ear)
         async with trio.open_nursery() as prompts:
             for number, (seconds, text) in enumerate(story.prompts):
-                session = client.workspace(calm.info).session(session_id)
-                asked = (session, text, f"run-{number}", seconds)
-                prompts.start_soon(_persist, world, *asked, told)
+                prompts.start_soon(prompt, number, seconds, text)
         ear.cancel("the story is over")
 
 
-async def _hear(client: Client, calm: WorkspaceClient, scope: trio.CancelScope) -> None:
+async def _hear(world: World, calm: WorkspaceClient, scope: trio.CancelScope) -> None:
     """Listen, and come back whenever the connection is lost."""
     with scope:
-        while True:
-            with suppress(ServerUnavailableError, ResponseError):
-                async with client.workspace(calm.info).lasting_events() as events:
-                    async for _ in events:
-                        pass
-            await trio.sleep(PAUSE)
+        async with world.client(label=WEAK) as client:
+            await _hear_again(client, calm)
+
+
+async def _hear_again(client: Client, calm: WorkspaceClient) -> None:
+    while True:
+        with suppress(ServerUnavailableError, ResponseError):
+            async with client.workspace(calm.info).lasting_events() as events:
+                async for _ in events:
+                    pass
+        await trio.sleep(PAUSE)
 
 
 async def _persist(
-    world: World, session: SessionClient, text: str, run_id: str, seconds: float, told: Told
+    world: World, calm: WorkspaceClient, session_id: str, text: str, run_id: str, told: Told
 ) -> None:
-    """Prompt, and ask again until there is a result, or no server any more."""
-    await trio.sleep(seconds)
+    """Prompt, and ask again until there is a result, or no server any more.
+
+    Every attempt is a client of its own: on HTTP/2 the next one would wait on the same connection.
+    """
     while not world.server.ended.is_set():
         try:
-            with trio.move_on_after(ATTEMPT):
-                told.results[run_id] = await session.prompt(text, run_id=run_id)
-                return
+            async with world.client(label=WEAK) as client:
+                session = client.workspace(calm.info).session(session_id)
+                with trio.move_on_after(ATTEMPT):
+                    told.results[run_id] = await session.prompt(text, run_id=run_id)
+                    return
         except ServerUnavailableError:
             await trio.sleep(PAUSE)
         except ResponseError as error:
@@ -156,7 +166,7 @@ async def _persist(
             return
 
 
-async def _look(world: World, session_id: str, told: Told) -> None:
+async def look(world: World, session_id: str, told: Told) -> None:
     """See that the session works, if need be on a new server.
 
     The scripted model refuses a history that is not well formed (R9).

@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from crush_trio.errors import sole
-from crush_trio.testing.network_story import Story, Told, check, play
+from crush_trio.testing.network_story import Story, Told, check, look, play
 from crush_trio.testing.place import Place, open_place
 from crush_trio.testing.program import is_program
 from crush_trio.testing.running import run
@@ -178,8 +178,10 @@ def _play(
             ) as world:
                 steps.strike = partial(_strike, world, strike)
                 steps.on = True
-                await play(world, story, told)
+                session_id = await play(world, story, told)
                 steps.on = False
+                if session_id:
+                    await look(world, session_id, told)
 
     with _logged(complaints):
         try:
