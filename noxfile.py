@@ -59,6 +59,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def sweep(session: nox.Session) -> None:
+    """Strike every story of the testing kit with everything, at every step; ten minutes of two cores."""
+    install(session, "test")
+    session.run("python", "-m", "crush_trio.testing", "sweep", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Throw bytes, frames and documents at a real server; ``-- --help`` lists the options."""
     install(session, "test")

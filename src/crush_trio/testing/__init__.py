@@ -2,7 +2,7 @@
 
 ``run`` is one simulated run: the same seed gives the same order of scheduling. ``open_core`` opens
 the program without its HTTP in it, ``open_world`` with it, behind a network whose faults are scripted
-or drawn. Nothing of the program imports this package.
+or drawn. ``sweep`` strikes a story at each of its steps, ``sweep_callable`` any async callable. Nothing of the program imports this package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from crush_trio.testing.faults import (
 )
 from crush_trio.testing.model import plain_answer, scripted_model
 from crush_trio.testing.place import Place, open_place
+from crush_trio.testing.report import Report
 from crush_trio.testing.running import run, virtual_now
+from crush_trio.testing.scenario import Gate, Scenario
+from crush_trio.testing.sweeping import sweep
+from crush_trio.testing.tools import ScriptedTool
 from crush_trio.testing.trace import Trace
 from crush_trio.testing.world import BrokenPromiseError, World, open_world
 
@@ -32,12 +36,16 @@ __all__ = [
     "Core",
     "Cut",
     "Fault",
+    "Gate",
     "HalfClose",
     "Latency",
     "OutsideWorldError",
     "Place",
     "Refused",
+    "Report",
     "Reset",
+    "Scenario",
+    "ScriptedTool",
     "ServerStop",
     "SlowReader",
     "StalledReader",
@@ -49,6 +57,7 @@ __all__ = [
     "plain_answer",
     "run",
     "scripted_model",
+    "sweep",
     "sweep_callable",
     "virtual_now",
 ]

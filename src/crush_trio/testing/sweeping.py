@@ -142,6 +142,7 @@ def sweep(
     *,
     seed: int = 0,
     sample: int | None = None,
+    share: tuple[int, int] = (0, 1),
     place: Place | None = None,
 ) -> Report:
     """Strike a story with each disturbance, at each of its steps.
@@ -151,6 +152,7 @@ def sweep(
         disturb: The names of disturbances; by default all that apply to the scenario.
         seed: Of all its runs.
         sample: How many steps each disturbance strikes at, evenly spread; all if None.
+        share: Play the part k of n of these strikes; n processes play all of them.
         place: Where to play; a directory is made if there is none.
     """
     began = time.process_time()
@@ -160,8 +162,8 @@ def sweep(
         report.begin(scenario.name, len(first.places), first.complaints, seed)
         for name in chosen(scenario, disturb):
             points = [at for at, names in enumerate(first.applying) if name in names]
-            report.spared += len(first.applying) - len(points)
-            for at in spread(points, sample):
+            report.spared += (len(first.applying) - len(points)) * (share[0] == 0)
+            for at in spread(points, sample)[share[0] :: share[1]]:
                 complaints = strike_at(scenario, found, first, DISTURBANCES[name], at, seed)
                 report.count(name, first.phases[at])
                 report.violations += [
@@ -194,10 +196,10 @@ def strike_at(
 
 
 def spread(points: Sequence[int], sample: int | None) -> list[int]:
-    """Return ``sample`` of the points, evenly spread; all of them if there are not more."""
+    """Return ``sample`` of the points, each from the middle of its part; all if there are not more."""
     if sample is None or len(points) <= sample:
         return list(points)
-    return [points[number * len(points) // sample] for number in range(sample)]
+    return [points[(2 * number + 1) * len(points) // (2 * sample)] for number in range(sample)]
 
 
 class _Errors(logging.Handler):
