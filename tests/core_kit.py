@@ -233,7 +233,7 @@ class GatedTurn:
         kind = {"completed": "agent_finished", "failed": "error"}.get(str(run.outcome))
         if kind is None:
             return []
-        told = AgentEvent("error" if kind == "error" else "agent_finished", run_id=run.id)
+        told = AgentEvent(type="error" if kind == "error" else "agent_finished", run_id=run.id)
         return [Event("agent_event", "created", told)]
 
     async def flush(self) -> None:

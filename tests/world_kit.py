@@ -45,6 +45,7 @@ from crush_trio.workspaces.datadir import StoreOpener
 from monitor_kit import watched
 from people_kit import Connect, Reachable
 from project_kit import config, connect_to, make_project
+from strict_kit import StrictReader
 
 SETTINGS = Settings(
     send_deadline=0.5, drain_timeout=1.0, kill_grace=0.3, keep_alive_timeout=100_000.0
@@ -97,10 +98,19 @@ class Exchange:
 
 
 class Traffic:
-    """ASGI middleware that tells which requests the application works on."""
+    """ASGI middleware that tells which requests the application works on.
+
+    It also reads every answer as Crush's client would, which is strict.
+
+    Attributes:
+        problems: What that client could not read.
+        event_types: The types of the events that went out.
+    """
 
     def __init__(self, app: ASGIFramework) -> None:
         self._app = app
+        self.problems: list[str] = []
+        self.event_types: set[str] = set()
         self._changed = trio.Event()
         self.seen: list[Exchange] = []
 
@@ -111,9 +121,17 @@ class Traffic:
         exchange = Exchange(scope["method"], scope["path"])
         self.seen.append(exchange)
         self._change()
+        reader = StrictReader(scope["method"], scope["path"])
+
+        async def send_and_read(message: Any) -> None:
+            await send(message)
+            reader.take(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, send_and_read)
         finally:
+            self.problems += reader.problems
+            self.event_types |= reader.types
             exchange.ended.set()
             self._change()
 
@@ -219,6 +237,7 @@ async def open_world(
 
         lockstep = partial(connect, lockstep_stream_pair)
         yield World(directory, connect, model, host, traffic, stop, lockstep)
+        assert traffic.problems == []
         await stop()
         connections.cancel_scope.deadline = trio.current_time() + settings.drain_timeout
 
@@ -272,6 +291,7 @@ async def open_served_world(
         bound: Address = await nursery.start(run)
         connect = partial(connect_to, bound)
         yield World(directory, connect, model, host, traffic, stop, connect, bound)
+        assert traffic.problems == []
         with trio.fail_after(10):
             await stop()
 

@@ -77,8 +77,8 @@ def test_a_receipt_names_its_runs() -> None:
         (RunComplete("s1", "r", error="no"), f"{SHORT}  run r failed no"),
         (PermissionNotification("c", granted=False, denied=False), None),
         (PermissionNotification("c", granted=True, denied=False), "-------  c granted"),
-        (AgentEvent("agent_finished", session_id="s1"), None),
-        (AgentEvent("error", "broken", session_id="s1"), f"{SHORT}  error: broken"),
+        (AgentEvent(type="agent_finished", session_id="s1"), None),
+        (AgentEvent(type="error", error="broken", session_id="s1"), f"{SHORT}  error: broken"),
         (SESSION, f"{SHORT}  session updated: Fix\n\x1b[2Jit"),
     ],
 )

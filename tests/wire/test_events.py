@@ -33,7 +33,7 @@ SAMPLES: dict[str, msgspec.Struct] = {
     "file": File("f", "s", "/p/a", "text", 1, 2, 3),
     "permission_request": PermissionRequest("p", "s", "c", "bash", "d", "execute", {"a": 1}, "/p"),
     "permission_notification": PermissionNotification("c", granted=True, denied=False),
-    "agent_event": AgentEvent("error", "text", run_id="r", session_id="s"),
+    "agent_event": AgentEvent(type="error", error="text", run_id="r", session_id="s"),
     "run_complete": RunComplete("s", "r", "m", "text", cancelled=True),
     "config_changed": ConfigChanged("w"),
 }
@@ -96,5 +96,5 @@ def test_the_end_of_a_run_leaves_out_what_is_not_so() -> None:
 
 def test_an_agents_event_always_has_a_message_with_parts() -> None:
     """Crush's client cannot do without (wire contract 5.5.1)."""
-    payload = sent(Event("agent_event", "created", AgentEvent("agent_finished")))
+    payload = sent(Event("agent_event", "created", AgentEvent(type="agent_finished")))
     assert payload["payload"]["payload"]["message"]["parts"] == []

@@ -189,10 +189,14 @@ class AgentTurn:
         match run.outcome:
             case "completed":
                 title = "" if self._session is None else self._session.title
-                told = AgentEvent("agent_finished", session_id=self.session_id, session_title=title)
+                told = AgentEvent(
+                    type="agent_finished", session_id=self.session_id, session_title=title
+                )
             case "failed":
                 text = "" if run.error is None else error_text(run.error)
-                told = AgentEvent("error", text, run_id=run.id, session_id=self.session_id)
+                told = AgentEvent(
+                    type="error", error=text, run_id=run.id, session_id=self.session_id
+                )
             case _:
                 return []
         return [Event("agent_event", "created", told)]

@@ -37,11 +37,11 @@ class QuestionNotification(msgspec.Struct, frozen=True):
     batch_id: str
 
 
-class AgentEvent(msgspec.Struct, frozen=True):
+class AgentEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A notification of the agent (wire contract 5.5.1). ``message`` must hold ``parts``."""
 
-    type: Literal["agent_finished", "error"]
     error: str | msgspec.UnsetType = msgspec.UNSET
+    type: Literal["agent_finished", "error"]
     message: WireMessage = WireMessage()
     run_id: str | msgspec.UnsetType = msgspec.UNSET
     session_id: str | msgspec.UnsetType = msgspec.UNSET
