@@ -142,6 +142,7 @@ async def main(port: int, model_port: int) -> None:
     config.bind = [f"127.0.0.1:{port}"]
     config.backlog = 4096
     config.keep_alive_max_requests = 2**31  # else the benches must connect anew now and then
+    config.keep_alive_timeout = 120  # or it closes what it has been too busy to read
     config.loglevel = "ERROR"
     async with trio.open_nursery() as nursery:
         await hypercorn.trio.serve(make_app(nursery, model_port), config)

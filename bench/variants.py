@@ -11,12 +11,14 @@ from contextlib import ExitStack
 
 from cancel import once as cancel_once
 from processes import Model, Server, server
-from prompts import prompt, script
-from sockets import Client, pump
+from prompts import prompt, rename, script
+from sockets import Client, drain, pump
 from table import Row
 
 VARIANTS = ("as-is", "loop-writes", "window-10", "window-25")
 SESSIONS = 20
+EVENTS = 20
+CROWD = 500
 
 Load = Callable[[Server, Model], tuple[float, ...]]
 
@@ -36,6 +38,7 @@ def measure(model: Model, rounds: int) -> list[Row]:
             [(f"{SESSIONS} answers at once of 200 tokens over 5 s to 50 readers: server CPU", "s")],
             _many,
         ),
+        ([(f"{EVENTS} single events, each to {CROWD} readers: server CPU", "s")], _single),
         ([("prompt to run_complete, 5 tokens, 1 reader", "ms")], _short),
         ([("cancel to run_complete at the slowest of 10 readers", "ms")], _cancelled),
     ]
@@ -80,6 +83,20 @@ def _many(each: Server, _: Model) -> tuple[float, ...]:
             body = {"session_id": name, "prompt": script(200, 5)}
             client.send("POST", f"{each.route}/agent", body)
         _pump_both(clients, opened)
+        return (each.cpu - used,)
+
+
+def _single(each: Server, _: Model) -> tuple[float, ...]:
+    session = each.create_session()
+    with each.readers(CROWD) as opened:
+        drain(opened)
+        used = each.cpu
+        for number in range(EVENTS):
+            title = f"title {number} for all"
+            for reader in opened:
+                reader.watch(title.encode())
+            rename(each, session, title)
+            pump(opened, 30)
         return (each.cpu - used,)
 
 
