@@ -74,9 +74,8 @@ def post(server: Server, session: str, text: str) -> None:
     server.client.send("POST", f"{server.route}/agent", body)
 
 
-def rename(server: Server, session: str, title: str, *, limit: float = 10) -> None:
+def rename(server: Server, session: str, title: str) -> None:
     """Give a session a title, which is one event."""
-    server.client.watch(b"HTTP/1.1 200")
     body = {"id": session, "title": title}
-    server.client.send("PUT", f"{server.route}/sessions/{session}", body)
-    pump([server.client], limit)
+    status, answer = server.client.ask("PUT", f"{server.route}/sessions/{session}", body)
+    assert status == 200, answer
