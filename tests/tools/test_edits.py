@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crush_trio.tools.edits import NOT_FOUND, Edit, EditError, find
-from crush_trio.tools.hints import MOST_COMPARISONS
+from crush_trio.tools.hints import MOST_PAIRS
 from crush_trio.tools.line_ends import apply_edit, shown
 
 PYTHON = "class A:\n    def f(self):\n        return  1\n\n    def g(self):\n        return 2\n"
@@ -104,11 +104,12 @@ def test_text_that_is_nearly_there_is_shown() -> None:
     )
     assert refusal(text, "nothing") == NOT_FOUND
     assert refusal(text, "one\nX\nY") == NOT_FOUND
+    assert "in lines 4-5 (1/2" in refusal("x\n\na\nb\nc", "b\nd")
 
 
 def test_no_closest_place_is_looked_for_where_it_would_take_seconds() -> None:
-    """A long text in a long file; the model gets the plain refusal."""
-    lines = int(MOST_COMPARISONS**0.5) + 1
+    """The same line again and again on both sides; the model gets the plain refusal."""
+    lines = int(MOST_PAIRS**0.5) + 1
     assert refusal("a\n" * lines, "a\n" * lines + "b") == NOT_FOUND
 
 

@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
-import attrs
+from collections import Counter, defaultdict
 
 ENOUGH = 0.5
 """Part of the lines that must be alike for a place to be worth showing (agent contract 2.8)."""
 
-MOST_COMPARISONS = 2_000_000
-"""Lines times lines beyond which no closest place is looked for: that would take seconds."""
-
-
-@attrs.frozen
-class _Window:
-    first: int
-    alike: int
+MOST_PAIRS = 500_000
+"""Pairs of equal lines beyond which no closest place is looked for: that would take too long."""
 
 
 def closest_lines(text: str, old: str) -> str:
     """Return a remark that shows the lines most like ``old``, or nothing if none are."""
     lines = text.split("\n")
     wanted = [line.strip() for line in old.strip("\n").split("\n")]
-    if len(lines) * len(wanted) > MOST_COMPARISONS:
+    first, alike = _closest([line.strip() for line in lines], wanted)
+    if alike < max(ENOUGH * len(wanted), 1):
         return ""
-    best = _closest([line.strip() for line in lines], wanted)
-    if best is None:
-        return ""
-    size = min(len(wanted), len(lines))
-    first, last = best.first, best.first + size
+    last = first + min(len(wanted), len(lines))
     return (
         f".\nThe closest text is in lines {first + 1}-{last} "
-        f"({best.alike}/{len(wanted)} lines match):\n"
+        f"({alike}/{len(wanted)} lines match):\n"
         + show_spaces(lines, max(first - 1, 0), min(last + 1, len(lines)))
     )
 
 
-def _closest(lines: list[str], wanted: list[str]) -> _Window | None:
-    """Return the window with the most equal lines that are not blank, if they are enough."""
-    need = max(ENOUGH * len(wanted), 1)
-    best: _Window | None = None
-    for first in range(max(len(lines) - len(wanted), 0) + 1):
-        window = lines[first : first + len(wanted)]
-        alike = sum(a == b and bool(a) for a, b in zip(window, wanted, strict=False))
-        if alike >= need and (best is None or alike > best.alike):
-            best = _Window(first, alike)
-    return best
+def _closest(lines: list[str], wanted: list[str]) -> tuple[int, int]:
+    """Return where the first window with the most equal lines begins, and how many these are.
+
+    Each line that is wanted speaks for the window in which it would be at its place. Blank ones
+    say nothing.
+    """
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for place, line in enumerate(wanted):
+        if line:
+            places[line].append(place)
+    votes: Counter[int] = Counter()
+    last, pairs = max(len(lines) - len(wanted), 0), 0
+    for number, line in enumerate(lines):
+        found = places.get(line, ())
+        votes.update(first for place in found if 0 <= (first := number - place) <= last)
+        pairs += len(found)
+        if pairs > MOST_PAIRS:
+            return 0, 0
+    return max(votes.items(), key=lambda vote: (vote[1], -vote[0]), default=(0, 0))
 
 
 def show_spaces(lines: list[str], first: int, last: int) -> str:

@@ -13,7 +13,7 @@ from crush_trio.tools.arguments import ArgumentsError, required
 from crush_trio.tools.base import ToolAnswer, ToolContext, denied
 from crush_trio.tools.builtin import Builtin
 from crush_trio.tools.changes import Proposal, ask, change
-from crush_trio.tools.edit import known_file, new_file, result
+from crush_trio.tools.edit import COST, known_file, new_file, result
 from crush_trio.tools.edits import Edit, EditError
 from crush_trio.tools.files import absolute, work_on
 from crush_trio.tools.line_ends import apply_edit, shown
@@ -92,7 +92,7 @@ class MultiEdit(Builtin[MultiEditParams]):
         creates = _check(params.edits)
         before = await new_file(path) if creates else await known_file(path, context)
         start = params.edits[0].new_string if creates else before.content
-        effort = len(start) * len(params.edits)
+        effort = COST * len(start) * len(params.edits)
         applied = await work_on(effort, partial(_apply, start, params.edits, skip=int(creates)))
         if not creates and applied.content == before.content:
             return _nothing(path, applied)
