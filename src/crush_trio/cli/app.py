@@ -15,6 +15,7 @@ from crush_trio.cli.commands.model_script import model_script
 from crush_trio.cli.commands.models import models
 from crush_trio.cli.commands.run import run
 from crush_trio.cli.commands.serve import serve
+from crush_trio.cli.commands.session import session
 from crush_trio.cli.commands.sessions import sessions
 from crush_trio.cli.commands.watch import watch
 from crush_trio.cli.exits import EXIT_CODES, shown_errors
@@ -31,6 +32,7 @@ commands: tuple[click.Command, ...] = (
     run,
     watch,
     sessions,
+    session,
     cancel,
     models,
     model_script,
