@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from crush_trio.tools.base import ToolAnswer
 from crush_trio.tools.glob import TRUNCATED
 from crush_trio.wire.config import ToolsConfig
 from search_kit import WAYS, open_both, open_search, plant, search, short
+from tools_kit import Ear, is_alive, open_ear
 
 both_ways = pytest.mark.parametrize("way", list(WAYS))
 
@@ -20,6 +22,15 @@ def lines(answer: ToolAnswer, root: Path) -> list[str]:
     """Return what is named, relative to the root."""
     assert not answer.is_error
     return [os.path.relpath(line, root) for line in answer.content.splitlines()]
+
+
+def hanging_ripgrep(directory: Path, ear: Ear) -> str:
+    """Make a ripgrep that says its number and then nothing more; return the ``PATH`` with it."""
+    directory.mkdir()
+    program = directory / "rg"
+    program.write_text(f"#!/bin/sh\necho $$ >{ear.path}\nexec sleep 60\n")
+    program.chmod(0o755)
+    return f"{directory}:{os.environ['PATH']}"
 
 
 @both_ways
@@ -131,14 +142,26 @@ async def test_ripgrep_is_stopped_when_it_has_found_enough(tmp_path: Path) -> No
 
 async def test_a_search_takes_no_longer_than_configured(tmp_path: Path) -> None:
     """``tools.glob.timeout``; the model is told what to do, and ripgrep is gone."""
-    program = tmp_path / "bin" / "rg"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\nexec sleep 60\n")
-    program.chmod(0o755)
     with trio.fail_after(5):
-        async with open_search(
-            tmp_path, f"{program.parent}:{os.environ['PATH']}", ToolsConfig(glob=short(100))
-        ) as box:
-            answer = await box.call("glob", pattern="*")
-    assert answer.is_error
-    assert "glob did not end within 0.1 seconds" in answer.content
+        async with open_ear(tmp_path) as ear:
+            programs = hanging_ripgrep(tmp_path / "bin", ear)
+            async with open_search(tmp_path, programs, ToolsConfig(glob=short(300))) as box:
+                answer = await box.call("glob", pattern="*")
+            assert answer.is_error
+            assert "glob did not end within 0.3 seconds" in answer.content
+            assert not is_alive(await ear.pid())
+
+
+@pytest.mark.promise("R11")
+@pytest.mark.parametrize("tool", ["glob", "grep"])
+async def test_a_cancelled_search_leaves_no_ripgrep(tmp_path: Path, tool: str) -> None:
+    """It is killed and waited for."""
+    with trio.fail_after(5):
+        async with open_ear(tmp_path) as ear:
+            programs = hanging_ripgrep(tmp_path / "bin", ear)
+            async with open_search(tmp_path, programs) as box, trio.open_nursery() as nursery:
+                nursery.start_soon(partial(box.call, tool, pattern="x"))
+                pid = await ear.pid()
+                assert is_alive(pid)
+                nursery.cancel_scope.cancel("test")
+            assert not is_alive(pid)
