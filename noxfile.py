@@ -79,3 +79,10 @@ def sweep_network(session: nox.Session) -> None:
     for protocol in ([], ["--http2"]):
         module = "crush_trio.testing.network_session"
         session.run("python", "-m", module, *protocol, *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Plant each fault of ``mutants/`` and show which check finds it; ``-- NAME`` for one."""
+    install(session, "test")
+    session.run("python", "mutants/run.py", *session.posargs)

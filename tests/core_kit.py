@@ -256,6 +256,7 @@ class Scene:
     log: list[str] = attrs.field(factory=list[str])
     events: list[Event] = attrs.field(factory=list[Event])
     heard: list[tuple[str, str | None]] = attrs.field(factory=list[tuple[str, str | None]])
+    turns: list[Turn] = attrs.field(factory=list[Turn])
 
     def publish(self, event: Event) -> None:
         """Hear an event; note who is at the head of the lane at that moment."""
@@ -281,6 +282,7 @@ class Scene:
     ) -> Run:
         """Return a run that is not accepted yet; ``fields`` are those of its turn."""
         turn = turn or self.turn(name, **fields)
+        self.turns.append(turn)
         prompt = Prompt(name if text is None else text)
         session = self.lane.session_id
         return Run(RunID(name), session, prompt, turn, owner or self.owner, own_turn=own)
@@ -290,6 +292,12 @@ class Scene:
         run = self.run(name, **fields)
         assert self.lane.accept(run) is run
         return run
+
+    def let_go(self) -> None:
+        """Open the gates that hold turns against every cancel, so that a test that fails ends."""
+        for turn in self.turns:
+            if isinstance(turn, GatedTurn) and turn.let_go is not None:
+                turn.let_go.set()
 
     def ends(self) -> list[tuple[str, bool]]:
         """Return the terminal events: run id, and whether cancelled."""
@@ -316,8 +324,11 @@ async def open_scene(settings: Settings = SETTINGS) -> AsyncGenerator[Scene]:
             lane = Lane(SessionID("s"), events.append, results, settings, monitor)
             scene = Scene(lane, Owner(nursery), results, Hub(observer=monitor), events=events)
             lane._publish = scene.publish
-            yield scene
-            nursery.cancel_scope.cancel("the test is over")
+            try:
+                yield scene
+                nursery.cancel_scope.cancel("the test is over")
+            finally:
+                scene.let_go()
 
 
 class StubbornModel(ScriptedModel):

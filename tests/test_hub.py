@@ -75,7 +75,7 @@ async def test_a_reader_sees_what_is_published_from_its_subscription_on() -> Non
         assert await pending(reader) == []
 
 
-@pytest.mark.promise("S1", "S2")
+@pytest.mark.promise("S1", "S2", "S4")
 async def test_a_newer_snapshot_replaces_an_older_one_and_nothing_else() -> None:
     """A slow reader gets the newest state of each message, at its place, and every other event."""
     hub = Hub()
@@ -115,7 +115,7 @@ async def test_publishing_waits_for_nobody() -> None:
         assert await pending(stalled) == ["a 999", "x"]
 
 
-@pytest.mark.promise("S3")
+@pytest.mark.promise("S2", "S3")
 async def test_one_chunk_is_bounded_and_holds_at_least_one_event() -> None:
     """A reader that comes back takes what waits in pieces; a larger event goes alone."""
     hub = Hub(Settings(chunk_bytes=500))

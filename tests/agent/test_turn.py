@@ -127,12 +127,14 @@ async def test_a_step_is_told_event_by_event_in_the_contracts_order(
 
 @pytest.mark.promise("R14", "R8")
 async def test_the_end_of_a_run_names_its_last_message_and_text(autojump_clock: MockClock) -> None:
-    """Each run its own."""
+    """Each run its own, and not what an earlier step of it said."""
+    step = [Say("let me look"), Call("look", {})]
     with trio.fail_after(LIMIT):
-        async with open_study("one", "two") as study:
+        async with open_study(step, "one", "two", tools=[tool("look")]) as study:
             runs = [await study.play(text, text) for text in ("first", "second")]
             ends = [e.payload for e in study.events if isinstance(e.payload, RunComplete)]
-            answers = [m for m in await study.messages() if m.role == "assistant"]
+            stored = await study.messages()
+            answers = [m for m in stored if m.role == "assistant" and not m.tool_calls]
             assert [(e.run_id, e.message_id, e.text) for e in ends] == [
                 (run.id, message.id, message.text)
                 for run, message in zip(runs, answers, strict=True)

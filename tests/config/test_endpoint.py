@@ -64,7 +64,6 @@ def test_what_cannot_be_used_is_an_error_that_names_the_provider_and_the_key(
     assert text in str(caught.value)
 
 
-@pytest.mark.promise("A2")
 @pytest.mark.parametrize(("value", "cached"), [("1", False), ("true", False), ("no", True)])
 def test_prompt_caching_can_be_switched_off(value: str, cached: bool) -> None:
     """By Crush's variable, where Go reads it as true (agent contract 1.11)."""
@@ -73,6 +72,7 @@ def test_prompt_caching_can_be_switched_off(value: str, cached: bool) -> None:
     assert expand_endpoint(entry(type="anthropic"), {}).cache_markers
 
 
+@pytest.mark.promise("A2")
 def test_no_repr_shows_a_secret() -> None:
     """Neither the endpoint nor the configuration that it comes from shows a key when printed."""
     provider = entry(

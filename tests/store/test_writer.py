@@ -73,6 +73,7 @@ def boom(writing: WriteConnection) -> tuple[None, None]:
 # --- order ---------------------------------------------------------------------------
 
 
+@pytest.mark.promise("S4", "R8")
 async def test_events_come_in_commit_order_with_many_writers_and_cancelled_waits(
     opened: Opened,
 ) -> None:
@@ -129,6 +130,7 @@ async def test_events_are_published_before_any_waiter_of_the_commit_wakes(opened
     assert seen == [10] * 10
 
 
+@pytest.mark.promise("C3")
 async def test_a_reader_that_breaks_does_not_stop_the_writer(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
