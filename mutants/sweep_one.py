@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from crush_trio.testing.scenarios import SCENARIOS
 from crush_trio.testing.sweep import sweep
+
+from crush_trio.testing.scenarios import SCENARIOS
 
 SWEEP = "MUTANT_SWEEP"
 
