@@ -6,7 +6,7 @@ import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import msgspec
@@ -217,6 +217,25 @@ async def test_a_stream_that_the_server_ends_has_a_proper_end(
         await slow.ended.wait()
         assert slow.events[-1] == "run_complete"
         assert slow.is_closed
+
+
+@pytest.mark.promise("S6", "C3")
+@pytest.mark.parametrize("query", ["", "&ids=1", "&deltas=1"], ids=["plain", "ids", "deltas"])
+async def test_a_stream_that_breaks_is_ended_properly_and_the_log_says_why(
+    query: str, autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A defect of ours must not leave a client that waits for ever (wire contract 5.3)."""
+    async with open_street(tmp_path) as street:
+        workspace = await street.town.open(CLIENT)
+        wish = f"client_id={CLIENT}{query}".encode()
+        stream = await street.open(workspace.id, query_string=wish)
+        workspace.hub._log.append(cast("Any", "no event"))
+        workspace.hub._readers.unpark_all()
+        await stream.ended.wait()
+        assert stream.status == 200
+        assert stream.is_closed
+        assert "an event stream broke, and is ended" in caplog.text
+        assert workspace.claims._clients[ClientID(CLIENT)].streams == 0
 
 
 @pytest.mark.promise("D2")

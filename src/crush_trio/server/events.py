@@ -96,14 +96,25 @@ class EventStreams:
 
 async def _pump(subscription: Subscription, send: ASGISendCallable, heartbeat: float) -> None:
     """Send what comes, one chunk at a time, then end the body properly."""
+    while True:
+        chunk: bytes | None = b"\n"
+        with trio.move_on_after(heartbeat):
+            chunk = await _next_chunk(subscription)
+        if chunk is None:
+            break
+        await _body(send, chunk)
+    await _body(send, b"", more=False)
+
+
+async def _next_chunk(subscription: Subscription) -> bytes | None:
+    """Wait for the next chunk; None at the end. A defect of ours is an end too, and a proper one."""
     try:
-        while True:
-            chunk = b"\n"
-            with trio.move_on_after(heartbeat):
-                chunk = await subscription.receive_chunk()
-            await _body(send, chunk)
+        return await subscription.receive_chunk()
     except trio.EndOfChannel:
-        await _body(send, b"", more=False)
+        return None
+    except Exception:
+        logger.exception("an event stream broke, and is ended")
+        return None
 
 
 async def _watch(receive: ASGIReceiveCallable, scope: trio.CancelScope) -> None:
