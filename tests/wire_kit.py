@@ -64,7 +64,7 @@ class WireServer:
 @asynccontextmanager
 async def open_wire(*answers: bytes | Answer) -> AsyncGenerator[WireServer]:
     server = WireServer(*answers)
-    with trio.fail_after(5):
+    with trio.fail_after(10):  # the first use imports an SDK
         async with trio.open_nursery() as nursery:
             listeners: list[trio.SocketListener] = await nursery.start(
                 partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1")
