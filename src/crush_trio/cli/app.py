@@ -9,6 +9,7 @@ import click
 
 from crush_trio import __version__
 from crush_trio.cli.commands.cancel import cancel
+from crush_trio.cli.commands.config import config, dirs, projects, schema
 from crush_trio.cli.commands.doctor import doctor
 from crush_trio.cli.commands.logs import logs
 from crush_trio.cli.commands.model_script import model_script
@@ -36,6 +37,10 @@ commands: tuple[click.Command, ...] = (
     cancel,
     models,
     model_script,
+    config,
+    dirs,
+    projects,
+    schema,
     doctor,
     logs,
 )

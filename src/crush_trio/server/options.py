@@ -23,6 +23,7 @@ class ServeOptions:
         idle_exit: Seconds without an open workspace after which the server stops; None for never.
         token_file: Holds the token; None for the environment's or a new one.
         allow_hosts: Names by which it may be called over TCP, beside those of this machine.
+        pretend_crush: A program of Crush whose version the server says it has.
         tls: Encrypts TCP: with a certificate that is given, or ``self-signed`` with a new one.
         monitor: Check the promises while it serves, and log what breaks one.
     """
@@ -35,5 +36,6 @@ class ServeOptions:
     env: Mapping[str, str] = attrs.field(factory=lambda: dict(os.environ), repr=False)
     token_file: Path | None = None
     allow_hosts: tuple[str, ...] = ()
+    pretend_crush: Path | None = None
     tls: CertificateFiles | Literal["self-signed"] | None = None
     monitor: bool = False

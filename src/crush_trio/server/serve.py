@@ -10,15 +10,18 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import trio
 
 from crush_trio.addresses import TOKEN_VARIABLE, Address
 from crush_trio.agent.agent import EmbeddedModel
 from crush_trio.config import Chosen, Endpoint
+from crush_trio.config.projects import remember_project
 from crush_trio.providers.anthropic import open_anthropic_provider
 from crush_trio.providers.base import Provider
 from crush_trio.providers.local import (
@@ -33,6 +36,7 @@ from crush_trio.providers.local_weights import default_cache_dir, weights_path
 from crush_trio.providers.openai import open_openai_provider
 from crush_trio.server.app import make_app
 from crush_trio.server.doors import Doors, choose_doors
+from crush_trio.server.identity import Identity, PretendedCrush, own_identity
 from crush_trio.server.listen import serve
 from crush_trio.server.options import ServeOptions
 from crush_trio.server.watching import watching
@@ -84,6 +88,10 @@ async def open_embedded_model() -> AsyncGenerator[EmbeddedModel]:
         yield EmbeddedModel(Chosen(selected, model, LOCAL_PROVIDER_ID), provider)
 
 
+async def _remember(env: Mapping[str, str], directory: Path, data_dir: Path) -> None:
+    await remember_project(env, directory, data_dir, time.time())
+
+
 async def serve_forever(
     options: ServeOptions,
     *,
@@ -105,7 +113,13 @@ async def serve_forever(
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_embedded_model() as embedded:
             with watching(asked=options.monitor) as observer:
-                equipment = Equipment(open_provider, embedded, settings, observer=observer)
+                equipment = Equipment(
+                    open_provider,
+                    embedded,
+                    settings,
+                    observer=observer,
+                    remember=partial(_remember, env),
+                )
                 async with (
                     open_register(_state_file(options), settings, equipment.now) as register,
                     open_workspace_host(equipment, open_store, env, register) as host,
@@ -125,6 +139,19 @@ def _state_file(options: ServeOptions) -> StateFile | None:
     return StateFile.at(address, options.env) if lasting else None
 
 
+async def _identity(options: ServeOptions) -> Identity:
+    """Return what the server says it is, once it is certain that it can.
+
+    Raises:
+        ConfigError: the program that it pretends to be is not there, or says no version.
+    """
+    if options.pretend_crush is None:
+        return own_identity
+    pretended = PretendedCrush(options.pretend_crush)
+    await pretended()
+    return pretended
+
+
 async def _serve_host(
     host: WorkspaceHost,
     options: ServeOptions,
@@ -132,6 +159,8 @@ async def _serve_host(
     stop: trio.Event,
     task_status: trio.TaskStatus[Address],
 ) -> None:
+    identity = await _identity(options)
+
     async def shutdown() -> None:
         host.begin_closing()
         await host.wait_closed()
@@ -140,7 +169,7 @@ async def _serve_host(
         async with trio.open_nursery() as nursery:
             listening = partial(
                 serve,
-                doors.guard(make_app(host, options.settings)),
+                doors.guard(make_app(host, options.settings, identity)),
                 options.address,
                 settings=options.settings,
                 stop=stop,

@@ -11,6 +11,8 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
 
 import attrs
 import trio
@@ -60,6 +62,7 @@ class Equipment:
         read_config: Reads a directory's configuration; see :func:`crush_trio.config.load`.
         tools: What models may call beside the built-in tools; one of the same name takes its place.
         list_models: Asks a provider's endpoint which models it has.
+        remember: Notes that a directory is worked in, with its data directory; None forgets it.
     """
 
     open_provider: ProviderOpener
@@ -71,6 +74,7 @@ class Equipment:
     tools: tuple[Tool, ...] = ()
     observer: Observer = SILENT
     list_models: ModelLister = list_models_of
+    remember: Callable[[Path, Path], Awaitable[None]] | None = None
 
     @property
     def outside(self) -> Outside:
@@ -466,6 +470,10 @@ async def open_workspace(
         workspace = Workspace(plan, data, nursery, jobs, equipment, claims)
         workspace.agent = Agent(_home(workspace, data, providers, equipment), plan.config)
         data.join(workspace.hub)
+        if equipment.remember is not None:
+            workspace.start(
+                partial(equipment.remember, plan.directory, plan.config.data_dir), "project"
+            )
         try:
             yield workspace
         finally:

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
+from crush_trio.cli import options
 from crush_trio.cli.exits import ExitCode, run_trio
 
 
-@click.group()
+class _ListUnlessNamed(click.Group):
+    """A group that lists where no command of it is named, so that words after it are a filter."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``list`` in front of what is not a command's name or a question for help."""
+        if not args or (args[0] not in self.commands and args[0] not in {"-h", "--help"}):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_ListUnlessNamed)
 def models() -> None:
-    """Look after the embedded model."""
+    """List the models that can be chosen, or look after the embedded one."""
+
+
+@models.command("list")
+@click.argument("words", nargs=-1, metavar="[FILTER]...")
+@click.option("--all", "every", is_flag=True, help="Also those of providers without a key.")
+@options.cwd
+def list_(words: tuple[str, ...], cwd: str, every: bool) -> ExitCode:
+    """List models as PROVIDER/MODEL, if their names hold every FILTER."""
+    from crush_trio.cli.configuring import list_models
+
+    return run_trio(partial(list_models, cwd, words, every=every))
 
 
 @models.command()

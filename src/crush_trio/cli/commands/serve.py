@@ -48,6 +48,12 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
     is_flag=True,
     help="Check what is promised while it serves, and log what breaks it.",
 )
+@click.option(
+    "--pretend-crush",
+    type=_file,
+    metavar="PROGRAM",
+    help="Say that this server has the version of this program of Crush, as its clients expect it.",
+)
 @click.option("--debug", "-d", is_flag=True, help="Log more.")
 def serve(  # noqa: PLR0913  one for each option
     *,
@@ -60,6 +66,7 @@ def serve(  # noqa: PLR0913  one for each option
     tls_key: Path | None,
     tls_self_signed: bool,
     monitor: bool,
+    pretend_crush: Path | None,
     debug: bool,
 ) -> ExitCode:
     """Run the server until it is told to stop.
@@ -100,6 +107,7 @@ def serve(  # noqa: PLR0913  one for each option
         if tls_cert
         else ("self-signed" if tls_self_signed else None),
         monitor=monitor,
+        pretend_crush=pretend_crush,
     )
 
     async def main() -> ExitCode:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from quart import Blueprint, request
 
+from crush_trio.server.identity import Identity
 from crush_trio.server.routes import (
     agent,
     api,
@@ -31,10 +32,9 @@ GOODBYE = "workspaces.release"
 """The handler that needs no open workspace: nothing is opened only to be closed."""
 
 
-def blueprints(host: WorkspaceHost) -> list[Blueprint]:
+def blueprints(host: WorkspaceHost, identity: Identity) -> list[Blueprint]:
     """Return all routes below ``/v1``."""
     nouns = (
-        server,
         workspaces,
         sessions,
         agent,
@@ -49,7 +49,7 @@ def blueprints(host: WorkspaceHost) -> list[Blueprint]:
         configuration,
         api,
     )
-    made = [noun.blueprint(host) for noun in nouns]
+    made = [server.blueprint(host, identity), *(noun.blueprint(host) for noun in nouns)]
 
     async def reopen() -> None:
         workspace_id = (request.view_args or {}).get("workspace_id")

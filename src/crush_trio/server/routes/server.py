@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from typing import Any
 
 from quart import Blueprint, Response
 
-from crush_trio import __version__
 from crush_trio.errors import BadRequestError, ConflictError
 from crush_trio.server.body import read_body
 from crush_trio.server.client_ids import body_client
+from crush_trio.server.identity import Identity
 from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
 from crush_trio.wire.workspaces import Control, VersionInfo
 from crush_trio.workspaces import WorkspaceHost
 
-MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""Go's names for machines, which ``platform`` is spelled with."""
 
-
-def version_info() -> VersionInfo:
-    """Return what this server is; its build id fits no Crush client, so each of them reuses it."""
-    machine = platform.machine()
-    return VersionInfo(
-        version=__version__,
-        commit="unknown",
-        build_id=f"crush-trio-{__version__}",
-        go_version=f"python{platform.python_version()}",
-        platform=f"{sys.platform}/{MACHINES.get(machine, machine)}",
-    )
-
-
-def blueprint(host: WorkspaceHost) -> Blueprint:
-    """Return the server-level routes."""
+def blueprint(host: WorkspaceHost, identity: Identity) -> Blueprint:
+    """Return the server-level routes; the identity says what the server is."""
     routes = Blueprint("server", __name__, url_prefix="/v1")
 
     @routes.get("/health")
@@ -45,7 +28,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     @routes.get("/version")
     @operation("What the server is.", reply=VersionInfo)
     async def version() -> Response:
-        return answer(version_info())
+        return answer(await identity())
 
     @routes.get("/config")
     @operation("The server's own configuration: an empty object.", reply=dict[str, Any])
