@@ -16,9 +16,15 @@ from crush_trio.monitor.places import PlaceChecks
 from crush_trio.monitor.runs import RunChecks
 from crush_trio.monitor.streams import StreamChecks
 from crush_trio.observer import Observed, ObservedHub, Observer
-from crush_trio.wire.events import Event, PermissionNotification, RunComplete
+from crush_trio.wire.events import (
+    Event,
+    PermissionNotification,
+    QuestionNotification,
+    RunComplete,
+)
 from crush_trio.wire.messages import WireMessage
 from crush_trio.wire.permissions import GrantAction, PermissionRequest
+from crush_trio.wire.questions import QuestionRequest
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +122,10 @@ class Monitor(Observer):
                 self._messages.completed(hub, payload)
             case PermissionNotification():
                 self._people.notified(payload)
+            case QuestionRequest():
+                self._people.questioned(payload)
+            case QuestionNotification():
+                self._people.question_over(payload.batch_id)
             case _:
                 pass
 

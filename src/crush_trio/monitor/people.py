@@ -10,6 +10,7 @@ from crush_trio.monitor.ledger import Bounded, Ledger
 from crush_trio.monitor.runs import RunChecks, RunRecord
 from crush_trio.wire.events import PermissionNotification
 from crush_trio.wire.permissions import GrantAction, PermissionRequest
+from crush_trio.wire.questions import QuestionRequest
 
 DECIDED_KEPT = 256
 """Requests that have ended, and last words on tool calls, that are remembered."""
@@ -25,13 +26,15 @@ class _Gate:
 
 
 class PeopleChecks:
-    """Follows every permission request."""
+    """Follows every permission request, and every batch of questions."""
 
     def __init__(self, ledger: Ledger, runs: RunChecks) -> None:
         self._ledger = ledger
         self._runs = runs
         self._gates: WeakKeyDictionary[object, _Gate] = WeakKeyDictionary()
         self._told: Bounded[str, tuple[bool, bool]] = Bounded(DECIDED_KEPT)
+        self._questions: Bounded[str, str] = Bounded(DECIDED_KEPT)
+        self._over: Bounded[str, bool] = Bounded(DECIDED_KEPT)
 
     def _gate(self, gate: object) -> _Gate:
         return self._gates.setdefault(gate, _Gate())
@@ -39,6 +42,19 @@ class PeopleChecks:
     def notified(self, notification: PermissionNotification) -> None:
         """Take note of what clients are told of a tool call."""
         self._told[notification.tool_call_id] = (notification.granted, notification.denied)
+
+    def questioned(self, request: QuestionRequest) -> None:
+        """Check that no cancelled run asks questions."""
+        run = self._runs.active(request.session_id)
+        if run is not None and run.covered:
+            self._ledger.violated("D3", "a cancelled run asks", f"batch {request.id}", run)
+        self._questions[request.id] = request.session_id
+
+    def question_over(self, batch_id: str) -> None:
+        """Check that a batch of questions is decided, or withdrawn, once."""
+        if self._questions.pop(batch_id, None) is None and batch_id in self._over:
+            self._ledger.violated("D1", "a batch was decided twice", f"batch {batch_id}")
+        self._over[batch_id] = True
 
     def asked(self, gate: object, request: PermissionRequest) -> None:
         """Check that no cancelled run asks."""
@@ -90,6 +106,10 @@ class PeopleChecks:
         """Check that a run which was cancelled at work has no open request."""
         if run.outcome != "cancelled" or not run.begun:
             return
+        for batch_id, session_id in self._questions.items():
+            if session_id == run.session_id:
+                seen = (f"batch {batch_id}", run)
+                self._ledger.violated("D3", "a cancelled run's questions are open", *seen)
         for state in list(self._gates.values()):
             for request in state.open.values():
                 if request.session_id == run.session_id:
