@@ -16,7 +16,7 @@ import trio
 from crush_trio.client import Client, EventStream, SessionClient, WorkspaceClient
 from crush_trio.errors import ResponseError, ServerUnavailableError
 from crush_trio.providers.scripted import Answer, ScriptedModel
-from crush_trio.testing.model import plain_answer, scripted_model
+from crush_trio.testing.model import plain_answer, said_last, scripted_model
 from crush_trio.testing.strikes import HARMLESS, WEAK
 from crush_trio.testing.world import World
 from crush_trio.tools.scripted import Script
@@ -66,6 +66,7 @@ class Told:
         heard: What the calm client's stream told.
         ended: Whether that stream came to a proper end; None if it was still going on.
         refusals: What was answered an error.
+        begun: The run ids of the prompts that the model was asked about.
         complaints: What was wrong at the end.
     """
 
@@ -73,6 +74,7 @@ class Told:
     heard: list[Event] = attrs.field(factory=list[Event])
     ended: bool | None = None
     refusals: list[str] = attrs.field(factory=list[str])
+    begun: set[str] = attrs.field(factory=set[str])
     complaints: list[str] = attrs.field(factory=list[str])
 
 
@@ -91,7 +93,15 @@ async def play(world: World, story: Story, told: Told) -> str:
                     nursery.start_soon(_be_weak, world, story, calm, session_id, told)
                 await trio.sleep(1)  # the last that readers are told
                 ears.cancel_scope.cancel("the story is over")
+    told.begun = _begun(world, story)
     return session_id
+
+
+def _begun(world: World, story: Story) -> set[str]:
+    script = world.model.model
+    assert isinstance(script, ScriptedModel)
+    asked = {said_last(request) for request in script.requests}
+    return {f"run-{number}" for number, (_, text) in enumerate(story.prompts) if text in asked}
 
 
 async def _listen(calm: WorkspaceClient, stream: EventStream, told: Told) -> None:
@@ -199,14 +209,14 @@ def check(story: Story, strike: str, first: Told, struck: Told) -> list[str]:
         if missing := set(first.results) - set(struck.results):
             found.append(f"{sorted(missing)} were never answered (R4, R16)")
         found += [f"a prompt was refused: {each}" for each in struck.refusals]
-    if strike == "cancel":
+    if strike in {"cancel", "server stop"}:
         found += [
             f"{result.run_id} is {result.outcome} (R4, R7)"
             for result in struck.results.values()
             if result.outcome not in {"completed", "cancelled"}
         ]
     if strike == "server stop":
-        found += _check_stop(struck)
+        found += _check_stop(struck, set(ids))
     return found
 
 
@@ -221,9 +231,13 @@ def _differences(first: Told, struck: Told) -> list[str]:
     ]
 
 
-def _check_stop(struck: Told) -> list[str]:
-    """Check a server's stop: readers get a proper end, prompts no 5xx but "closing" (R4, S6)."""
+def _check_stop(struck: Told, ends: set[str]) -> list[str]:
+    """Check a stop: what had begun is answered and told, streams end properly (R4, R8, S6)."""
     found = [f"refused at the stop: {each}" for each in struck.refusals if each[:3] not in _CLOSING]
+    if missing := struck.begun - set(struck.results):
+        found.append(f"{sorted(missing)} had begun and were not answered at the stop (R4)")
+    if missing := struck.begun - ends:
+        found.append(f"the ends of {sorted(missing)} were not told at the stop (R8)")
     if struck.ended is False:
         found.append("a stream was cut by the stop (S6)")
     return found
