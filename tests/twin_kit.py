@@ -25,10 +25,12 @@ from crush_trio.hub import Hub
 from crush_trio.ids import new_id
 from crush_trio.messages import Finish, FinishPart, Text, TextPart
 from crush_trio.permissions import Permissions
+from crush_trio.questions import Questions
 from crush_trio.wire.config import Config, Model, Options, ProviderConfig, SelectedModel
 from crush_trio.wire.events import Change, Event, RunComplete, run_complete_event
 from crush_trio.wire.messages import WireMessage
 from crush_trio.wire.permissions import PermissionGrant, Resolved
+from crush_trio.wire.questions import QuestionAnswer
 from crush_trio.wire.runs import (
     AgentInfo,
     AgentMessage,
@@ -82,11 +84,13 @@ class Twin:
     on_cancel: Callable[[str], None] = lambda _: None
     connections: list[trio.CancelScope] = attrs.field(factory=list[trio.CancelScope])
     permissions: Permissions = attrs.field(init=False)
+    questions: Questions = attrs.field(init=False)
     workspace_id: str = attrs.field(factory=new_id)
     path: str = "/work"
 
     def __attrs_post_init__(self) -> None:
         self.permissions = Permissions(self.hub.publish)
+        self.questions = Questions(self.hub.publish)
 
     @property
     def workspace(self) -> Workspace:
@@ -306,9 +310,21 @@ def _answer_agent(twin: Twin, method: str, rest: list[str], body: bytes) -> tupl
             mine = [prompt for prompt in twin.prompts if prompt.session_id == sid]
             covered = tuple(CoveredRun(prompt.run_id, None) for prompt in mine)
             return 200, CancelReceipt(covered, settled=False)
-        case "POST", ["permissions", "grant"]:
+        case "POST", ["permissions" | "questions", _]:
+            return _answer_people(twin, rest, body)
+        case _:
+            return 404, ErrorBody("404 page not found")
+
+
+def _answer_people(twin: Twin, rest: list[str], body: bytes) -> tuple[int, object]:
+    match rest:
+        case ["permissions", "grant"]:
             grant = msgspec.json.decode(body, type=PermissionGrant)
             request_id = grant.permission.id if grant.permission is not None else ""
             return 200, Resolved(twin.permissions.answer(request_id, cast("Any", grant.action)))
+        case ["questions", "answer"]:
+            given = msgspec.json.decode(body, type=QuestionAnswer)
+            resolved = twin.questions.answer(given.responses or (), given.batch_request_id)
+            return 200, Resolved(resolved)
         case _:
-            return 404, ErrorBody("404 page not found")
+            return 200, Resolved(twin.questions.refuse())

@@ -1,4 +1,4 @@
-"""The permissions that a run asks for, and who answers them: a terminal, ``--yolo``, or nobody."""
+"""What a run asks, permissions and questions, and who answers: a terminal, ``--yolo``, or nobody."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from crush_trio.cli.terminal import Terminal, describe
 from crush_trio.client import WorkspaceClient
 from crush_trio.errors import ResponseError, ServerUnavailableError
 from crush_trio.wire.permissions import GrantAction, PermissionRequest
+from crush_trio.wire.questions import QuestionRequest, QuestionResponse
 
 
 class Answerer:
-    """Answers a run's permission requests, each in a task of its own, so that events go on.
+    """Answers a run's requests and questions, each in a task of its own, so that events go on.
 
     Args:
         nursery: Where those tasks live.
@@ -35,6 +36,7 @@ class Answerer:
         self._terminal = terminal
         self._allow_all = allow_all
         self._open: dict[str, tuple[str, trio.CancelScope]] = {}
+        self._questions: dict[str, trio.CancelScope] = {}
 
     def __repr__(self) -> str:
         return f"<Answerer {len(self._open)} open>"
@@ -51,6 +53,39 @@ class Answerer:
         for asked, scope in self._open.values():
             if asked == tool_call_id:
                 scope.cancel("decided")
+
+    def take_questions(self, batch: QuestionRequest) -> None:
+        """Begin to answer questions, if that has not begun. Not a checkpoint."""
+        if batch.id not in self._questions:
+            scope = self._questions[batch.id] = trio.CancelScope()
+            self._nursery.start_soon(self._answer_questions, batch, scope)
+
+    def questions_decided(self, batch_id: str) -> None:
+        """Stop asking: the questions have been answered, refused or withdrawn. Not a checkpoint."""
+        if (scope := self._questions.get(batch_id)) is not None:
+            scope.cancel("decided")
+
+    async def _answer_questions(self, batch: QuestionRequest, scope: trio.CancelScope) -> None:
+        responses: list[QuestionResponse] | None = None
+        is_answered = False
+        try:
+            with scope:
+                if self._terminal is not None:
+                    responses = await self._terminal.answer(batch)
+                is_answered = True
+        finally:
+            del self._questions[batch.id]
+        if not is_answered:
+            self._output.note("decided elsewhere")
+            return
+        try:
+            if responses is None:
+                self._output.note("the questions are not answered")
+                await self._workspace.refuse_questions()
+            else:
+                await self._workspace.answer_questions(batch, responses)
+        except (ResponseError, ServerUnavailableError) as error:
+            self._output.note(f"the answer did not reach the server: {error}")
 
     async def _answer(self, request: PermissionRequest, scope: trio.CancelScope) -> None:
         action: GrantAction | None = None

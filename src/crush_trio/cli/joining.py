@@ -20,8 +20,9 @@ from crush_trio.client import EventStream, SessionClient, WorkspaceClient
 from crush_trio.client.lasting import RETRY_PAUSE, RETURN_TIMEOUT
 from crush_trio.errors import ResponseError, ServerUnavailableError
 from crush_trio.ids import new_id
-from crush_trio.wire.events import PermissionNotification, RunComplete
+from crush_trio.wire.events import PermissionNotification, QuestionNotification, RunComplete
 from crush_trio.wire.permissions import PermissionRequest
+from crush_trio.wire.questions import QuestionRequest
 from crush_trio.wire.runs import RunResult
 from crush_trio.wire.streams import TooOld
 
@@ -114,7 +115,7 @@ class RunJoin:
                 event = await anext(events)
             except StopAsyncIteration:
                 return None
-            self._take_permissions(event.payload)
+            self._take_requests(event.payload)
             result = self._follower.take(event)
             self._last_id = events.last_id
             missed = missed or isinstance(event.payload, TooOld)
@@ -127,12 +128,16 @@ class RunJoin:
         is_end = isinstance(payload, RunComplete) and payload.session_id == self._session.id
         return is_end or isinstance(payload, TooOld)
 
-    def _take_permissions(self, payload: object) -> None:
+    def _take_requests(self, payload: object) -> None:
         match payload:
             case PermissionRequest() if self._follower.asks(payload.session_id):
                 self._answerer.take(payload)
             case PermissionNotification(tool_call_id, granted, denied) if granted or denied:
                 self._answerer.decided(tool_call_id)
+            case QuestionRequest() if self._follower.asks(payload.session_id):
+                self._answerer.take_questions(payload)
+            case QuestionNotification(batch_id):
+                self._answerer.questions_decided(batch_id)
             case _:
                 pass
 

@@ -9,7 +9,9 @@ import trio
 
 from crush_trio.cli.following import call_line
 from crush_trio.cli.output import Output
+from crush_trio.cli.questions import lines_of, response_to
 from crush_trio.wire.permissions import GrantAction, PermissionRequest
+from crush_trio.wire.questions import QuestionRequest, QuestionResponse
 
 ANSWERS: dict[str, GrantAction] = {
     "y": "allow",
@@ -41,11 +43,35 @@ class Terminal:
             self._output.note(f"\n{describe(request)}")
             while True:
                 self._output.note("Allow it? [y]es, [n]o, [a]lways in this session")
-                await trio.lowlevel.wait_readable(self._stdin)
-                line = os.read(self._stdin, 1024)
-                answer = ANSWERS.get(line.decode("utf-8", "replace").strip().lower())
-                if not line or answer is not None:
+                line = await self._read_line()
+                answer = ANSWERS.get((line or "").strip().lower())
+                if line is None or answer is not None:
                     return answer or "deny"
+
+    async def answer(self, batch: QuestionRequest) -> list[QuestionResponse] | None:
+        """Ask the questions one after the other; the end of the input refuses them all.
+
+        A cancel leaves them unanswered on the screen.
+        """
+        async with self._turn:
+            termios.tcflush(self._stdin, termios.TCIFLUSH)
+            responses: list[QuestionResponse] = []
+            for item in batch.questions:
+                response: QuestionResponse | None = None
+                while response is None:
+                    self._output.note("\n".join(lines_of(item)))
+                    line = await self._read_line()
+                    if line is None:
+                        return None
+                    response = response_to(item, line)
+                responses.append(response)
+            return responses
+
+    async def _read_line(self) -> str | None:
+        """Wait for a line that somebody types; None at the end of the input."""
+        await trio.lowlevel.wait_readable(self._stdin)
+        line = os.read(self._stdin, 1024)
+        return line.decode("utf-8", "replace") if line else None
 
 
 def describe(request: PermissionRequest) -> str:
