@@ -187,6 +187,23 @@ def test_a_tools_picture_comes_behind_all_results_of_its_step() -> None:
     assert "could not be loaded" in model_messages(broken, {}, images=True)[2].text
 
 
+def test_a_tools_picture_goes_inside_its_result_where_the_vendor_takes_it() -> None:
+    """Anthropic does (agent contract 1.7); blind models get the text all the same."""
+    picture = base64.b64encode(b"png").decode()
+    stored = [
+        user("go"),
+        said("", "a"),
+        result("a", "Loaded", data=picture, mime_type="image/png"),
+    ]
+    memo: Memo = {}
+    (*_, beside) = model_messages(stored, memo, images=True)
+    (*_, inside) = model_messages(stored, memo, images=True, inside=True)
+    (*_, blind) = model_messages(stored, memo, inside=True)
+    assert (beside.role, inside.role, blind.role) == ("user", "tool", "tool")
+    assert (inside.text, inside.files[0].data) == ("Loaded", b"png")
+    assert ("not supported" in blind.text, blind.files) == (True, ())
+
+
 # --- summaries and memory ------------------------------------------------------------------------------
 
 

@@ -97,6 +97,21 @@ def test_files_go_in_the_form_that_their_type_has() -> None:
     ]
 
 
+def test_a_picture_of_a_tool_is_part_of_its_result() -> None:
+    """Behind the text, if there is one."""
+    picture = FileContent("tool-result-c", "image/png", b"\x01")
+    sent = body_of(
+        [
+            *HI,
+            ModelMessage("assistant", "", tool_calls=(CalledTool("c", "view", "{}"),)),
+            ModelMessage("tool", "Loaded", tool_call_id="c", files=(picture,)),
+        ]
+    )
+    (answered,) = sent["messages"][2]["content"]
+    source = {"type": "base64", "media_type": "image/png", "data": "AQ=="}
+    assert answered["content"] == [text("Loaded"), {"type": "image", "source": source}]
+
+
 def test_reasoning_goes_back_with_its_signature() -> None:
     """In front of the answer, exactly as it came."""
     said = ModelMessage("assistant", "so", reasoning="hm", reasoning_signature="sig+/=")

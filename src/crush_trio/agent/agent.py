@@ -223,6 +223,8 @@ class Agent:
                 extra_body=options.extra_body,
             ),
             flat_rate=endpoint.flat_rate,
+            # Of the vendors with this form only its own is known to (agent contract 1.7).
+            pictures_inside=endpoint.type == chosen.provider_id == "anthropic",
             auto_summarize=not _options(config).disable_auto_summarize,
         )
 

@@ -31,6 +31,7 @@ class Gear:
         model_id: The id that requests carry.
         system: System messages, in order.
         flat_rate: The provider costs nothing a token.
+        pictures_inside: It takes a tool's picture inside the tool's result.
         unattended: What answers permissions if nobody can be asked; None if somebody can.
         auto_summarize: A conversation that fills the model's window is summarised.
         prefix: Those of the system messages that the provider asks for in every request.
@@ -43,6 +44,7 @@ class Gear:
     tools: Mapping[str, Tool] = attrs.field(factory=dict[str, Tool])
     options: ModelOptions = attrs.field(factory=ModelOptions)
     flat_rate: bool = False
+    pictures_inside: bool = False
     unattended: Unattended | None = None
     auto_summarize: bool = False
     prefix: tuple[ModelMessage, ...] = ()

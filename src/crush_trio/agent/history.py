@@ -39,7 +39,12 @@ Memo = dict[str, tuple[ModelMessage, ...]]
 
 
 def model_messages(
-    messages: Sequence[Message], memo: Memo, *, summary_id: str = "", images: bool = False
+    messages: Sequence[Message],
+    memo: Memo,
+    *,
+    summary_id: str = "",
+    images: bool = False,
+    inside: bool = False,
 ) -> list[ModelMessage]:
     """Return a conversation as a model is told it.
 
@@ -48,6 +53,7 @@ def model_messages(
         memo: Conversions to reuse; new ones are added.
         summary_id: The message that stands for all before it, or empty.
         images: Whether the model takes pictures.
+        inside: Whether a tool's picture goes inside its result, where the vendor has a place for it.
     """
     messages = _since_summary(messages, summary_id)
     found: list[ModelMessage] = []
@@ -57,14 +63,19 @@ def model_messages(
         if message.id == summary_id:
             found.append(ModelMessage("user", text=message.text.strip()))
             continue
-        found.extend(_remembered(message, memo, images=images))
+        found.extend(_remembered(message, memo, images=images, inside=inside))
         if message.role == "assistant" and (calls := message.tool_calls):
-            found.extend(_results(calls, messages[index + 1 :], memo, images=images))
+            found.extend(_results(calls, messages[index + 1 :], memo, images=images, inside=inside))
     return found
 
 
 def _results(
-    calls: Sequence[ToolCall], later: Sequence[Message], memo: Memo, *, images: bool
+    calls: Sequence[ToolCall],
+    later: Sequence[Message],
+    memo: Memo,
+    *,
+    images: bool,
+    inside: bool,
 ) -> Iterator[ModelMessage]:
     """Yield exactly one result for each call, in the calls' order, wherever it stands before the next answer.
 
@@ -77,7 +88,7 @@ def _results(
         if message.role == "assistant":
             break
         if message.role == "tool":
-            for each in _remembered(message, memo, images=images):
+            for each in _remembered(message, memo, images=images, inside=inside):
                 if each.role == "user":
                     pictures.append(each)
                 else:
@@ -95,17 +106,19 @@ def _since_summary(messages: Sequence[Message], summary_id: str) -> Sequence[Mes
     return messages
 
 
-def _remembered(message: Message, memo: Memo, *, images: bool) -> tuple[ModelMessage, ...]:
-    key = f"{message.id}{'+' if images else '-'}"
+def _remembered(
+    message: Message, memo: Memo, *, images: bool, inside: bool
+) -> tuple[ModelMessage, ...]:
+    key = f"{message.id}{'+' if images else '-'}{'i' if inside else ''}"
     found = memo.get(key)
     if found is None:
-        found = tuple(_convert(message, images=images))
+        found = tuple(_convert(message, images=images, inside=inside))
         if message.finish is not None:
             memo[key] = found
     return found
 
 
-def _convert(message: Message, *, images: bool) -> Iterator[ModelMessage]:
+def _convert(message: Message, *, images: bool, inside: bool) -> Iterator[ModelMessage]:
     match message.role:
         case "user":
             text = user_text(message)
@@ -119,7 +132,7 @@ def _convert(message: Message, *, images: bool) -> Iterator[ModelMessage]:
                 yield said
         case "tool":
             for result in message.tool_results:
-                yield from tool_messages(result, images=images)
+                yield from tool_messages(result, images=images, inside=inside)
         case "system":
             return
 
@@ -169,19 +182,27 @@ def _assistant(message: Message) -> ModelMessage:
     )
 
 
-def tool_messages(result: ToolResult, *, images: bool) -> Iterator[ModelMessage]:
-    """Yield a tool result as a model is told it; a picture comes as a message of the user."""
+def tool_messages(
+    result: ToolResult, *, images: bool, inside: bool = False
+) -> Iterator[ModelMessage]:
+    """Yield a tool result as a model is told it.
+
+    A picture comes inside it, or else as a message of the user.
+    """
     text, files = result.content, ()
     if result.data:
         text, files = _media(result, images=images)
+    if inside and files:
+        text = result.content
     yield ModelMessage(
         "tool",
         text=text,
+        files=files if inside else (),
         tool_call_id=result.tool_call_id,
         tool_name=result.name,
         is_error=result.is_error,
     )
-    if files:
+    if files and not inside:
         yield ModelMessage("user", text=MEDIA_FOLLOWS, files=files)
 
 

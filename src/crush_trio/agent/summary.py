@@ -92,6 +92,7 @@ class Summary:
             self._history.memo,
             summary_id=session.summary_message_id,
             images=gear.chosen.model.supports_attachments,
+            inside=gear.pictures_inside,
         )
         system = ModelMessage("system", text=template("summary"))
         asked = ModelMessage("user", text=instruction(session.todos or ()))

@@ -308,6 +308,7 @@ class AgentTurn:
             history.memo,
             summary_id="" if session is None else session.summary_message_id,
             images=gear.chosen.model.supports_attachments,
+            inside=gear.pictures_inside,
         )
         return ModelRequest(
             model=gear.model_id,

@@ -49,7 +49,8 @@ class ModelMessage:
     """One message for a model. Treat as immutable: providers keep its encoded form in it.
 
     ``role`` decides which fields count: ``system`` and ``user`` have text (``user`` also files),
-    ``assistant`` has text, reasoning and tool calls, ``tool`` has a call id and text.
+    ``assistant`` has text, reasoning and tool calls, ``tool`` has a call id and text (and files, for
+    providers that take them there).
 
     Attributes:
         reasoning_signature: What the vendor gave with the reasoning, for sending it back.

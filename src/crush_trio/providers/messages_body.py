@@ -153,12 +153,7 @@ def _list(encoded: Iterator[bytes], marked: int) -> bytes:
 def _blocks(message: ModelMessage, *, replay: bool) -> Iterator[dict[str, Any]]:
     match message.role:
         case "tool":
-            result: dict[str, Any] = {
-                "type": "tool_result",
-                "tool_use_id": _call_id(message.tool_call_id),
-                "content": message.text,
-            }
-            yield result | {"is_error": True} if message.is_error else result
+            yield _result(message)
         case "assistant":
             if replay:
                 yield from _thoughts(message)
@@ -167,6 +162,18 @@ def _blocks(message: ModelMessage, *, replay: bool) -> Iterator[dict[str, Any]]:
         case _:
             yield from _text(message)
             yield from map(_file, message.files)
+
+
+def _result(message: ModelMessage) -> dict[str, Any]:
+    content: str | list[dict[str, Any]] = message.text
+    if message.files:
+        content = [*_text(message), *map(_file, message.files)]
+    result = {
+        "type": "tool_result",
+        "tool_use_id": _call_id(message.tool_call_id),
+        "content": content,
+    }
+    return result | {"is_error": True} if message.is_error else result
 
 
 def _text(message: ModelMessage) -> Iterator[dict[str, Any]]:
