@@ -161,9 +161,9 @@ async def test_projects_are_printed(desk: Desk, capsys: Printed) -> None:
     """As lines, and as JSON."""
     row = {"path": "/a", "data_dir": "/a/.crush", "last_accessed": "2027-01-15T08:03:20Z"}
     await remember_project(desk.env, Path("/a"), Path("/a/.crush"), 1_800_000_200)
-    await list_projects(desk.env, as_json=False)
+    list_projects(desk.env, as_json=False)
     assert capsys.readouterr().out == "2027-01-15T08:03:20  /a\n"
-    await list_projects(desk.env, as_json=True)
+    list_projects(desk.env, as_json=True)
     assert json.loads(capsys.readouterr().out) == {"projects": [row]}
 
 

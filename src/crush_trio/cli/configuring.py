@@ -158,7 +158,7 @@ async def list_dirs(cwd: str, env: Env = os.environ) -> ExitCode:
     return ExitCode.OK
 
 
-async def list_projects(env: Env = os.environ, *, as_json: bool) -> ExitCode:
+def list_projects(env: Env = os.environ, *, as_json: bool) -> ExitCode:
     """Print the directories that were worked in, the last one first."""
     found = read_projects(env)
     if as_json:

@@ -70,7 +70,7 @@ def projects(as_json: bool) -> ExitCode:
     """List the directories that were worked in."""
     from crush_trio.cli.configuring import list_projects
 
-    return run_trio(partial(list_projects, as_json=as_json))
+    return list_projects(as_json=as_json)
 
 
 @click.command()
