@@ -92,10 +92,35 @@ ROUTES: tuple[tuple[str, str, object], ...] = (
     ("POST", f"{_W}/config/compact", {"scope": 1, "enabled": True}),
     ("POST", f"{_W}/config/provider-key", {"scope": 1, "provider_id": "other", **KEY}),
     ("POST", f"{_W}/config/import-copilot", None),
+    ("POST", f"{_RUNS}/summarize", None),
+    ("POST", f"{_RUNS}/shell", {"command": "true"}),
+    ("POST", f"{_W}/questions/answer", {"id": "q", "answers": [{"id": "a", "answer": "x"}]}),
+    ("POST", f"{_W}/questions/cancel", {"id": "q"}),
+    ("GET", f"{_W}/project/needs-init", None),
+    ("POST", f"{_W}/project/init", None),
+    ("GET", f"{_W}/project/init-prompt", None),
+    ("GET", f"{_W}/skills", None),
+    ("POST", f"{_W}/skills/read", {"skill_id": "none"}),
+    ("GET", f"{_W}/lsps", None),
+    ("GET", f"{_W}/lsps/none/diagnostics", None),
+    ("POST", f"{_W}/lsps/start", {"path": "a.txt"}),
+    ("POST", f"{_W}/lsps/stop", None),
+    ("GET", f"{_W}/mcp/states", None),
+    ("GET", f"{_W}/mcp/prompts", None),
+    ("GET", f"{_W}/mcp/pending-auth", None),
+    ("GET", f"{_W}/mcp/auth-url?name=none", None),
+    ("POST", f"{_W}/mcp/read-resource", {"name": "none", "uri": "x:y"}),
+    ("POST", f"{_W}/mcp/get-prompt", {"client_id": "none", "prompt_id": "p", "args": {"a": "b"}}),
+    ("POST", f"{_W}/mcp/refresh-tools", {"name": "none"}),
+    ("POST", f"{_W}/mcp/refresh-prompts", {"name": "none"}),
+    ("POST", f"{_W}/mcp/refresh-resources", {"name": "none"}),
+    ("POST", f"{_W}/mcp/auth", {"name": "none"}),
+    ("POST", f"{_W}/mcp/docker/enable", None),
+    ("POST", f"{_W}/mcp/docker/disable", None),
     ("POST", f"{_W}/config/refresh-oauth", {"scope": 1, "provider_id": "scripted"}),
 )
 
-NAMES = {"<workspace_id>": W, "<session_id>": S, "<client_id>": C}
+NAMES = {"<workspace_id>": W, "<session_id>": S, "<client_id>": C, "<name>": "none"}
 """What the application calls these in its rules."""
 
 
