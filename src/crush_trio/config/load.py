@@ -58,7 +58,8 @@ def load(
     findings, kept = findings or Findings(asks=False), kept or Kept()
     project = find_project(directory)
     documents, place = _documents(project, env, data_dir)
-    documents.add(place / FILE_NAME, read(Source(place / FILE_NAME)))
+    if _can_be_entered(place):  # else its opening says better what is wrong with it
+        documents.add(place / FILE_NAME, read(Source(place / FILE_NAME)))
     config = checked(documents.config)
     full_env = with_table(env, config.env, findings.output)
     config = with_defaults(
@@ -103,6 +104,14 @@ def _documents(project: Project, env: Mapping[str, str], data_dir: str) -> tuple
     given = _options(documents.config).data_directory
     option = "" if given is msgspec.UNSET else given
     return documents, data_directory(project, argument=data_dir, option=option)
+
+
+def _can_be_entered(directory: Path) -> bool:
+    try:
+        directory.stat()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _options(config: Config) -> Options:
