@@ -18,7 +18,7 @@ from world_kit import open_served_world
 async def test_the_last_answer_of_a_server_that_stops_is_heard(
     tmp_path: Path, network: str
 ) -> None:
-    """Though what acknowledges it finds nobody any more; streams end properly beside it."""
+    """And the proper end of the stream beside it."""
     model = ScriptedModel([Say("I begin"), Hang()])
     with trio.fail_after(20):
         async with open_served_world(tmp_path, model, network=network) as world:
