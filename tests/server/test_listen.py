@@ -36,6 +36,12 @@ async def test_nobody_new_gets_in_once_the_server_stops() -> None:
         await server.ended.wait()
 
 
+async def test_answers_carry_their_date() -> None:
+    """Only a simulated server leaves it out; see ``Ground``."""
+    async with serving() as server:
+        assert (await server.request("GET", "/v1/health")).headers["date"].endswith(" GMT")
+
+
 @pytest.mark.promise("S6")
 async def test_a_request_that_the_first_phase_settles_is_answered() -> None:
     """What waits for a run is answered when the run is settled, and only then is anything cut."""
