@@ -5,6 +5,7 @@ Each reply also passes the strict reader of the world.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -332,10 +333,23 @@ async def test_r54_an_empty_directory_has_nothing_to_describe(tmp_path: Path) ->
         assert await visitor.get("/project/needs-init") == {"needs_init": False}
 
 
-async def test_r57_skills_are_a_list(autojump_clock: MockClock, tmp_path: Path) -> None:
-    """One that is not there is the caller's fault (R-57, R-58)."""
-    async with virtual(tmp_path) as visitor:
-        assert await visitor.get("/skills") == []
+async def test_r57_skills_are_found_when_the_workspace_is_opened(tmp_path: Path) -> None:
+    """One that is not there is the caller's fault; models are told of those that are (R-57, R-58)."""
+    skill = tmp_path / "project/.crush/skills/jump/SKILL.md"
+    skill.parent.mkdir(parents=True)
+    skill.write_text("---\nname: jump\ndescription: Jumps high.\n---\nBend your knees.\n")
+    async with real(tmp_path, "one") as visitor:
+        (info,) = await visitor.get("/skills")
+        assert (info["id"], info["label"]) == (str(skill), "project:jump")
+        assert (await visitor.get(""))["skills"] == [
+            {"name": "jump", "path": str(skill), "state": 0}
+        ]
+        read = await visitor.post("/skills/read", {"skill_id": info["id"]})
+        assert base64.b64decode(read.json["content"]) == skill.read_bytes()
+        await visitor.prompt()
+        model = visitor.world.model
+        assert isinstance(model, ScriptedModel)
+        assert f"<location>{skill}</location>" in model.requests[0].messages[0].text
         reply = await visitor.post("/skills/read", {"skill_id": "nope"})
         assert (reply.status, reply.json["message"]) == (400, "skill not found: nope")
 

@@ -68,6 +68,7 @@ class Home:
         fold: Takes the prompts that join a session's active turn; sync.
         now: Unix seconds.
         tools: What models may call beside the built-in tools.
+        skills: What models are told of skills; empty if there are none.
     """
 
     directory: Path
@@ -81,6 +82,7 @@ class Home:
     settings: Settings = attrs.field(factory=Settings)
     now: Callable[[], float] = time.time
     tools: tuple[Tool, ...] = ()
+    skills: str = ""
 
 
 class Agent:
@@ -302,6 +304,7 @@ class _SystemPrompt:
                 env=config.env,
                 context_paths=options.context_paths,
                 global_context_paths=options.global_context_paths or None,
+                skills=self._home.skills,
                 now=datetime.fromtimestamp(self._home.now(), UTC).astimezone(),
             )
         else:

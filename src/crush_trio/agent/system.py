@@ -56,6 +56,7 @@ async def system_prompt(
     env: Mapping[str, str],
     context_paths: Sequence[str] = (),
     global_context_paths: Sequence[str] | None = None,
+    skills: str = "",
     now: datetime,
 ) -> str:
     """Return the prompt for the agent of a directory. Awaits git, for at most :data:`GIT_LIMIT`."""
@@ -71,6 +72,7 @@ async def system_prompt(
         config = global_config_dir(env)
         global_context_paths = (str(config / "CRUSH.md"), str(config.parent / "AGENTS.md"))
     user = _collect(directory, global_context_paths, env)
+    sections.append(skills)
     sections.append(_section("project_context", project))
     sections.append(_section("user_preferences", user))
     return "\n\n".join(section for section in sections if section)

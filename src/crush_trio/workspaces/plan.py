@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import attrs
 import msgspec
+import trio
 
 from crush_trio.config import Configuration
+from crush_trio.config.paths import find_project
 from crush_trio.ids import WorkspaceID
+from crush_trio.skills import Skills, discover
 from crush_trio.tools.files import expanded
 from crush_trio.wire.workspaces import CreateWorkspace
 
@@ -44,3 +48,15 @@ class Plan:
         options = self.config.wire.options
         paths = () if options is msgspec.UNSET else options.skills_paths
         return tuple(expanded(path, str(self.directory), self.config.env) for path in paths)
+
+
+async def find_skills(plan: Plan) -> Skills:
+    """Return the skills that there are now; a look around takes a thread."""
+    await trio.lowlevel.checkpoint()
+    places = [path for path in plan.skills_paths if Path(path).is_dir()]  # noqa: ASYNC240
+    if not places:
+        return Skills()
+    options = plan.config.wire.options
+    disabled = () if options is msgspec.UNSET else options.disabled_skills
+    project = find_project(plan.directory).root
+    return await trio.to_thread.run_sync(partial(discover, places, project, disabled=disabled))

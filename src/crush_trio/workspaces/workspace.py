@@ -35,6 +35,7 @@ from crush_trio.permissions import Permissions
 from crush_trio.questions import Questions
 from crush_trio.runs import Ending, Receipt, Run
 from crush_trio.settings import Settings
+from crush_trio.skills import Skills
 from crush_trio.tools.base import Surroundings, Tool
 from crush_trio.tools.jobs import Jobs, open_jobs
 from crush_trio.tools.processes import Shell, run_shell
@@ -46,7 +47,7 @@ from crush_trio.workspaces.configured import Configured
 from crush_trio.workspaces.datadir import DataDirectory
 from crush_trio.workspaces.hello import hello_event, replay_rule
 from crush_trio.workspaces.outside import ModelLister, ShellAndModels, list_models_of
-from crush_trio.workspaces.plan import Plan
+from crush_trio.workspaces.plan import Plan, find_skills
 from crush_trio.workspaces.shell import UserCommand
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ class Workspace:
     """
 
     agent: Agent
+    skills: Skills
 
     def __init__(
         self,
@@ -468,6 +470,7 @@ async def open_workspace(
         trio.open_nursery() as nursery,
     ):
         workspace = Workspace(plan, data, nursery, jobs, equipment, claims)
+        workspace.skills = await find_skills(plan)
         workspace.agent = Agent(_home(workspace, data, providers, equipment), plan.config)
         data.join(workspace.hub)
         if equipment.remember is not None:
@@ -506,4 +509,5 @@ def _home(
         settings=equipment.settings,
         now=equipment.now,
         tools=equipment.tools,
+        skills=workspace.skills.prompt,
     )

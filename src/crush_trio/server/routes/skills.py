@@ -1,10 +1,10 @@
-"""Skills (R-57 and R-58): none are looked for yet, and that is what clients are told."""
+"""Skills (R-57 and R-58)."""
 
 from __future__ import annotations
 
+import trio
 from quart import Blueprint, Response
 
-from crush_trio.errors import BadRequestError
 from crush_trio.server.body import read_body
 from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer
@@ -19,14 +19,13 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     @routes.get("")
     @operation("The skills that can be used.", reply=tuple[SkillInfo, ...])
     async def index(workspace_id: str) -> Response:
-        host.get(workspace_id)
-        return answer([])
+        return answer([skill.info for skill in host.get(workspace_id).skills.usable])
 
     @routes.post("/read")
     @operation("A skill with its content.", body=ReadSkill, reply=SkillContent)
     async def read(workspace_id: str) -> Response:
         wanted = await read_body(ReadSkill)
-        host.get(workspace_id)
-        raise BadRequestError(f"skill not found: {wanted.skill_id}")
+        skills = host.get(workspace_id).skills
+        return answer(await trio.to_thread.run_sync(skills.read, wanted.skill_id))
 
     return routes

@@ -42,7 +42,7 @@ def told(workspace: Workspace) -> WireWorkspace:
         config=config,
         env=wanted.env or msgspec.UNSET,
         channels=wanted.channels or msgspec.UNSET,
-        skills=(),
+        skills=workspace.skills.states,
     )
 
 
