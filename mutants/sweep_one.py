@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 
-from crush_trio.testing.sweep import sweep
-
+from crush_trio.testing import sweep
 from crush_trio.testing.scenarios import SCENARIOS
-
-SWEEP = "MUTANT_SWEEP"
+from witness import SWEEP
 
 
 def test_every_step_keeps_the_promises() -> None:

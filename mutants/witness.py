@@ -1,6 +1,6 @@
 """A plugin for the pytest of one mutant: it imports what was changed, and writes down who failed.
 
-Given to pytest by ``-p witness``; the environment says which modules, and where to write.
+Given to pytest by ``-p witness``; the environment says which modules, where to write, and what to sweep.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-MODULES, REPORT = "MUTANT_MODULES", "MUTANT_REPORT"
+MODULES, REPORT, SWEEP = "MUTANT_MODULES", "MUTANT_REPORT", "MUTANT_SWEEP"
 
 _SEEN = re.compile(r"the monitor saw[\s|>E]+([A-Z]\d+): ([^\n(]*)")
 _ERROR = re.compile(
