@@ -74,15 +74,17 @@ class Story:
     hub: Log = attrs.field(factory=Log)
     gate: Gate = attrs.field(factory=Gate)
     place: object = attrs.field(factory=object)
+    lane: object = attrs.field(factory=object)
 
     def __attrs_post_init__(self) -> None:
         self.monitor.workspace_opened(self.place, Path("/somewhere"), self.hub)
 
     # --- runs
 
-    def accept(self, name: str = "r", **fields: Any) -> Runner:
-        run = Runner(name, owner=self.place, **fields)
-        self.monitor.accepted(run)
+    def accept(self, name: str = "r", *, lane: object = None, **fields: Any) -> Runner:
+        fields.setdefault("owner", self.place)
+        run = Runner(name, **fields)
+        self.monitor.accepted(lane or self.lane, run)
         return run
 
     def begin(self, name: str = "r", **fields: Any) -> Runner:
@@ -115,7 +117,7 @@ class Story:
         self.settle(run, **said)
 
     def cancel(self, *covered: Runner, spared: tuple[Runner, ...] = ()) -> None:
-        self.monitor.cancelled("s", covered, spared)
+        self.monitor.cancelled(self.lane, covered, spared)
 
     # --- events
 

@@ -104,7 +104,7 @@ class Observer:
 
     # --- the lane --------------------------------------------------------------------
 
-    def accepted(self, run: Observed) -> None:
+    def accepted(self, lane: object, run: Observed) -> None:
         """Hear that a lane has taken a run."""
 
     def started(self, run: Observed) -> None:
@@ -114,11 +114,11 @@ class Observer:
         """Hear that a waiting prompt has joined the active turn."""
 
     def cancelled(
-        self, session_id: str, covered: Sequence[Observed], spared: Sequence[Observed]
+        self, lane: object, covered: Sequence[Observed], spared: Sequence[Observed]
     ) -> None:
         """Hear which runs a cancel covers and which another owner's it leaves, before one ends."""
 
-    def cleared(self, session_id: str, runs: Sequence[Observed]) -> None:
+    def cleared(self, lane: object, runs: Sequence[Observed]) -> None:
         """Hear which waiting prompts are dropped, before any of them ends."""
 
     def torn_down(self, run: Observed) -> None:

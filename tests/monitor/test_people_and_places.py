@@ -135,7 +135,7 @@ def a_cancelled_runs_request_is_withdrawn(story: Story) -> None:
 def a_prompt_is_dropped_while_the_active_run_asks(story: Story) -> None:
     active, waiting = story.begin("a"), story.accept("b")
     request = story.ask()
-    story.monitor.cleared("s", [waiting])
+    story.monitor.cleared(story.lane, [waiting])
     waiting.outcome = "cancelled"
     story.monitor.concluded(waiting)
     story.settle(waiting)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from crush_trio.messages import Text, TextPart
@@ -18,6 +20,7 @@ from crush_trio.wire.workspaces import ErrorBody
 from story_kit import (
     FINISH,
     Histories,
+    Log,
     Story,
     Told,
     check_broken,
@@ -331,7 +334,23 @@ def the_next_run_starts_when_the_first_has_settled(story: Story) -> None:
 @keeps("R12")
 def two_sessions_run_side_by_side(story: Story) -> None:
     story.begin("a")
-    story.begin("b", session_id="t")
+    story.begin("b", session_id="t", lane=object())
+
+
+@keeps("R12")
+def a_copied_project_has_the_same_session(story: Story) -> None:
+    copy, hub, lane = object(), Log(), object()
+    story.monitor.workspace_opened(copy, Path("/copy"), hub)
+    here = story.begin("a")
+    there = story.begin("b", owner=copy, lane=lane)
+    story.say("m")
+    story.say("m", FINISH, change="updated")
+    story.cancel(here)
+    story.end(here, "cancelled", message_id="m")
+    story.monitor.cancelled(story.lane, [], [])
+    story.hub = hub
+    story.say("n", FINISH)
+    story.end(there, message_id="n")
 
 
 @keeps("R12")

@@ -88,23 +88,23 @@ class MessageChecks:
         """Check one state of a message against what came before."""
         voice = self._voice(hub)
         if event.change == "created":
-            self._created(voice, message)
+            self._created(hub, voice, message)
         elif event.change == "updated":
-            self._updated(voice, event, message)
+            self._updated(hub, voice, event, message)
         else:
             self._deleted(voice, message)
 
-    def _created(self, voice: _Voice, message: WireMessage) -> None:
+    def _created(self, hub: object, voice: _Voice, message: WireMessage) -> None:
         if message.id in voice.said or message.id in voice.over:
             self._ledger.violated("S4", "a message was created twice", message.id)
-        run = self._runs.active(message.session_id)
+        run = self._runs.active(message.session_id, hub)
         if run is None:
             return  # nobody's: another program's, or of a disk that was too late
         said = voice.said[message.id] = _Said(run, message)
         voice.of_run.setdefault(run, []).append(message.id)
         self._look(voice, said)
 
-    def _updated(self, voice: _Voice, event: Event, message: WireMessage) -> None:
+    def _updated(self, hub: object, voice: _Voice, event: Event, message: WireMessage) -> None:
         said = voice.said.get(message.id)
         if said is not None:
             said.payload = message
@@ -118,7 +118,7 @@ class MessageChecks:
             if not run.unstored:
                 self._ledger.violated("R8", "a message came after its run's end", message.id, run)
         else:
-            active = self._runs.active(message.session_id)
+            active = self._runs.active(message.session_id, hub)
             if active is not None and active.number > voice.number:
                 self._ledger.violated("S4", "an update of a message that is not there", message.id)
 

@@ -72,6 +72,7 @@ class Monitor(Observer):
         self._streams = StreamChecks(self._ledger)
         self._people = PeopleChecks(self._ledger, self._runs)
         self._places = PlaceChecks(self._ledger, self._runs)
+        self._runs.hub_of = self._places.hub
         self.faults = 0
         """Errors of the monitor itself; none unless it has a defect."""
 
@@ -164,10 +165,10 @@ class Monitor(Observer):
     # --- the lane ------------------------------------------------------------------------------
 
     @_contained
-    def accepted(self, run: Observed) -> None:
+    def accepted(self, lane: object, run: Observed) -> None:
         """Follow a run."""
         self._ledger.note("accepted", run.id, "in", run.session_id)
-        self._runs.accepted(run)
+        self._runs.accepted(lane, run)
 
     @_contained
     def started(self, run: Observed) -> None:
@@ -183,17 +184,17 @@ class Monitor(Observer):
 
     @_contained
     def cancelled(
-        self, session_id: str, covered: Sequence[Observed], spared: Sequence[Observed]
+        self, lane: object, covered: Sequence[Observed], spared: Sequence[Observed]
     ) -> None:
         """Check what a cancel covers."""
-        self._ledger.note("cancelled", session_id, *(run.id for run in covered))
-        self._runs.cancelled(session_id, covered, spared)
+        self._ledger.note("cancelled", *(run.id for run in covered))
+        self._runs.cancelled(lane, covered, spared)
 
     @_contained
-    def cleared(self, session_id: str, runs: Sequence[Observed]) -> None:
+    def cleared(self, lane: object, runs: Sequence[Observed]) -> None:
         """Check what a clear covers."""
-        self._ledger.note("cleared", session_id, *(run.id for run in runs))
-        self._runs.cleared(session_id, runs)
+        self._ledger.note("cleared", *(run.id for run in runs))
+        self._runs.cleared(lane, runs)
 
     @_contained
     def torn_down(self, run: Observed) -> None:

@@ -104,7 +104,8 @@ class PeopleChecks:
 
     def settled(self, run: RunRecord) -> None:
         """Check that a run which was cancelled at work has no open request."""
-        if run.outcome != "cancelled" or not run.begun:
+        copies = [lane for lane in self._runs.lanes(run.session_id) if lane is not run.lane]
+        if run.outcome != "cancelled" or not run.begun or copies:
             return
         for batch_id, session_id in self._questions.items():
             if session_id == run.session_id:

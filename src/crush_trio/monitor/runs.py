@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
@@ -35,6 +35,7 @@ class RunRecord:
     id: str
     session_id: str
     owner: object
+    lane: object
     number: int
     own_turn: bool
     quiet: bool = False
@@ -55,9 +56,9 @@ class RunRecord:
         return f"run {self.id} of session {self.session_id}, {self.outcome or 'not concluded'}"
 
     def let_go(self) -> None:
-        """Keep no hub and no workspace alive."""
+        """Keep no hub, no lane and no workspace alive."""
         self.told.clear()
-        self.owner = None
+        self.owner = self.lane = None
 
     @property
     def has_end(self) -> bool:
@@ -66,14 +67,23 @@ class RunRecord:
 
 
 class RunChecks:
-    """Follows every run from its acceptance to its settlement."""
+    """Follows every run from its acceptance to its settlement.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Args:
+        ledger: Takes the violations.
+        hub_of: Returns the hub of a run's owner, if that is an open workspace.
+    """
+
+    def __init__(
+        self, ledger: Ledger, hub_of: Callable[[object], object | None] = lambda _: None
+    ) -> None:
         self._ledger = ledger
+        self.hub_of = hub_of
         self._number = 0
         self._open: dict[Observed, RunRecord] = {}
         self._by_id: dict[tuple[str, str], RunRecord] = {}
-        self._lanes: dict[str, dict[Observed, RunRecord]] = {}
+        self._lanes: dict[object, dict[Observed, RunRecord]] = {}
+        self._of_session: dict[str, list[object]] = {}
         self._settled: Bounded[tuple[str, str], RunRecord] = Bounded(SETTLED_KEPT)
         self._latest: RunRecord | None = None
 
@@ -84,10 +94,20 @@ class RunChecks:
         self._number += 1
         return self._number
 
-    def active(self, session_id: str) -> RunRecord | None:
-        """Return the session's run that is at work."""
-        first = next(iter(self._lanes.get(session_id, {}).values()), None)
-        return first if first is not None and first.begun else None
+    def active(self, session_id: str, hub: object = None) -> RunRecord | None:
+        """Return the session's run that is at work; None if it cannot be told.
+
+        A data directory that was copied with its project has the same sessions as the first one.
+        Then the run is that of a workspace which tells of it in ``hub``.
+        """
+        heads = [next(iter(self._lanes[each].values())) for each in self.lanes(session_id)]
+        if len(heads) > 1:
+            heads = [head for head in heads if self.hub_of(head.owner) is hub is not None]
+        return heads[0] if len(heads) == 1 and heads[0].begun else None
+
+    def lanes(self, session_id: str) -> list[object]:
+        """Return the lanes of a session that have runs; more than one if there are copies of it."""
+        return self._of_session.get(session_id, [])
 
     def find(self, session_id: str, run_id: str) -> tuple[RunRecord | None, bool]:
         """Return a run, and whether it has settled."""
@@ -110,27 +130,30 @@ class RunChecks:
 
     # --- from acceptance to the turn -------------------------------------------------------
 
-    def accepted(self, run: Observed) -> None:
+    def accepted(self, lane: object, run: Observed) -> None:
         """Begin a record."""
         if run in self._open:
             self._ledger.violated("R1", "a run was accepted twice", self._open[run])
             return
         record = RunRecord(
-            run.id, run.session_id, run.owner, self.next_number(), run.own_turn, run.quiet
+            run.id, run.session_id, run.owner, lane, self.next_number(), run.own_turn, run.quiet
         )
         key = (record.session_id, record.id)
         if key in self._by_id:
             self._ledger.violated("R1", "two open runs have the same id", record)
         self._settled.pop(key, None)
         self._open[run] = self._by_id[key] = self._latest = record
-        self._lanes.setdefault(record.session_id, {})[run] = record
+        if lane not in self._lanes:
+            self._lanes[lane] = {}
+            self._of_session.setdefault(record.session_id, []).append(lane)
+        self._lanes[lane][run] = record
 
     def started(self, run: Observed) -> None:
         """Check that it is this run's turn."""
         if (record := self._open.get(run)) is None:
             self._ledger.violated("R12", "a run started that is not open", run.id)
             return
-        first = next(iter(self._lanes[record.session_id].values()))
+        first = next(iter(self._lanes[record.lane].values()))
         if first is not record:
             what = "another one was at work" if first.begun else "another one came before"
             self._ledger.violated("R12", f"a run started while {what}", record, "but", first)
@@ -144,17 +167,18 @@ class RunChecks:
             return
         if record.own_turn:
             self._ledger.violated("R12", "a prompt with a run id of its own folded", record)
-        if turn is not self.active(record.session_id) or turn.covered or turn.outcome is not None:
+        head = next(iter(self._lanes[record.lane].values()))
+        if turn is not head or not head.begun or turn.covered or turn.outcome is not None:
             self._ledger.violated("R12", "a prompt joined a turn that ends", record, "into", turn)
         record.into = turn
 
     # --- cancels -----------------------------------------------------------------------------
 
     def cancelled(
-        self, session_id: str, covered: Sequence[Observed], spared: Sequence[Observed]
+        self, lane: object, covered: Sequence[Observed], spared: Sequence[Observed]
     ) -> None:
         """Check that a cancel covers exactly the runs that have not concluded."""
-        expected = {run for run, record in self._of_session(session_id) if record.outcome is None}
+        expected = {run for run, record in self._in(lane) if record.outcome is None}
         self._compare("R5", "a cancel", expected, (*covered, *spared))
         for run in covered:
             record = self._open.get(run)
@@ -166,14 +190,10 @@ class RunChecks:
             if record is not None and record.into is not None and not record.into.covered:
                 record.into, record.parted = None, True
 
-    def cleared(self, session_id: str, runs: Sequence[Observed]) -> None:
+    def cleared(self, lane: object, runs: Sequence[Observed]) -> None:
         """Check that a clear covers exactly the runs that wait."""
-        active = self.active(session_id)
-        expected = {
-            run
-            for run, record in self._of_session(session_id)
-            if record is not active and record.into is None
-        }
+        behind = self._in(lane)[1:]
+        expected = {run for run, record in behind if record.into is None}
         self._compare("R5", "a clear", expected, runs)
         for run in runs:
             if (record := self._open.get(run)) is not None:
@@ -184,8 +204,8 @@ class RunChecks:
         if (record := self._open.get(run)) is not None:
             record.covered = True
 
-    def _of_session(self, session_id: str) -> list[tuple[Observed, RunRecord]]:
-        return list(self._lanes.get(session_id, {}).items())
+    def _in(self, lane: object) -> list[tuple[Observed, RunRecord]]:
+        return list(self._lanes.get(lane, {}).items())
 
     def _compare(
         self, promise: str, what: str, expected: set[Observed], found: Iterable[Observed]
@@ -214,7 +234,7 @@ class RunChecks:
             return
         record.outcome = run.outcome
         self._check_cover(record)
-        for _, joined in self._of_session(record.session_id):
+        for _, joined in self._in(record.lane):
             if joined.into is record and joined.outcome is None:
                 joined.outcome = record.outcome
 
@@ -246,10 +266,13 @@ class RunChecks:
         if self._by_id.get(key) is record:
             del self._by_id[key]
         self._settled[key] = record
-        lane = self._lanes[record.session_id]
+        lane = self._lanes[record.lane]
         del lane[run]
         if not lane:
-            del self._lanes[record.session_id]
+            del self._lanes[record.lane]
+            self._of_session[record.session_id].remove(record.lane)
+            if not self._of_session[record.session_id]:
+                del self._of_session[record.session_id]
         return record
 
     def _check_outcome(self, record: RunRecord, run: Observed) -> None:

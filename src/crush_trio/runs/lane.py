@@ -128,7 +128,7 @@ class Lane:
             return known
         self._runs.append(run)
         run.let_go = partial(self._let_go, run)
-        self._observer.accepted(run)
+        self._observer.accepted(self, run)
         run.owner.run_accepted(run)
         if len(self._runs) == 1:
             self._start_head()
@@ -175,7 +175,7 @@ class Lane:
         found = [run for run in self._unsettled() if not run.concluded]
         covered = [run for run in found if covers(run)]
         spared = [run for run in found if run not in covered]
-        self._observer.cancelled(self.session_id, covered, spared)
+        self._observer.cancelled(self, covered, spared)
         for run in covered:
             run.cancel(reason)
         for run in covered:
@@ -193,7 +193,7 @@ class Lane:
     def clear(self, reason: str) -> Receipt:
         """Drop the prompts that wait behind the active run; they settle as cancelled. Not a checkpoint."""
         waiting = self.waiting
-        self._observer.cleared(self.session_id, waiting)
+        self._observer.cleared(self, waiting)
         for run in waiting:
             run.cancel(reason)
             self._drop(run)
