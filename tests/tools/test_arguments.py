@@ -34,7 +34,7 @@ def test_a_schema_is_plain() -> None:
         "type": "object",
         "properties": {
             "text": {"type": "string", "description": "Its text"},
-            "kind": {"enum": ["a", "b"]},
+            "kind": {"type": "string", "enum": ["a", "b"]},
         },
         "required": ["text"],
     }
