@@ -23,7 +23,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from crush_trio.providers.scripted import ScriptedModel
 from world_kit import open_served_world
 
-EXAMPLES = 3
+EXAMPLES = 2
 """Requests for each route."""
 
 CHECKS: list[Any] = [
