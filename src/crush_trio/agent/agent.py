@@ -21,11 +21,12 @@ import trio
 from crush_trio.agent.gear import Gear, Workbench
 from crush_trio.agent.histories import Histories
 from crush_trio.agent.providers import Providers
+from crush_trio.agent.renewing import RenewingProvider
 from crush_trio.agent.summary import SummaryTurn
 from crush_trio.agent.system import system_prompt
 from crush_trio.agent.titles import TitleModel, make_title, title_from_prompt
 from crush_trio.agent.turn import AgentTurn
-from crush_trio.config import Chosen, Configuration
+from crush_trio.config import Chosen, Configuration, Endpoint
 from crush_trio.errors import AgentMissingError, ConfigError
 from crush_trio.ids import SessionID
 from crush_trio.messages import Prompt
@@ -69,6 +70,8 @@ class Home:
         now: Unix seconds.
         tools: What models may call beside the built-in tools.
         skills: What models are told of skills; empty if there are none.
+        renew: Runs the commands in a provider's entry again, and returns its endpoint; None where
+            that cannot be done.
     """
 
     directory: Path
@@ -83,6 +86,7 @@ class Home:
     now: Callable[[], float] = time.time
     tools: tuple[Tool, ...] = ()
     skills: str = ""
+    renew: Callable[[Configuration, str], Awaitable[Endpoint]] | None = None
 
 
 class Agent:
@@ -202,9 +206,24 @@ class Agent:
         rule = config.wire.permissions.unattended
         return attrs.evolve(gear, tools=tools, unattended=rule)
 
+    async def _provider(self, config: Configuration, endpoint: Endpoint) -> Provider:
+        """Return the provider of an endpoint; one whose key a command prints can renew it."""
+        provider = await self._home.providers.get(endpoint)
+        renew = self._home.renew
+        if renew is None or not config.runs_commands(endpoint.provider_id):
+            return provider
+        known = endpoint
+
+        async def renewed() -> Provider | None:
+            nonlocal known
+            before, known = known, await renew(config, endpoint.provider_id)
+            return None if known == before else await self._home.providers.get(known)
+
+        return RenewingProvider(provider, renewed)
+
     async def _gear(self, config: Configuration, chosen: Chosen) -> Gear:
         endpoint = config.endpoint(chosen.provider_id)
-        provider = await self._home.providers.get(endpoint)
+        provider = await self._provider(config, endpoint)
         prompt = await self._system.get(config)
         options = config.call_options(chosen)
         return Gear(

@@ -17,7 +17,7 @@ from crush_trio.config.environment import go_bool
 from crush_trio.config.load import find_data_directory, load
 from crush_trio.config.models import Chosen
 from crush_trio.config.paths import global_config_dir, global_data_dir
-from crush_trio.config.resolving import ConfigReader, Outside, resolve
+from crush_trio.config.resolving import ConfigReader, Outside, renew_endpoint, resolve
 
 __all__ = [
     "CallOptions",
@@ -32,5 +32,6 @@ __all__ = [
     "global_data_dir",
     "go_bool",
     "load",
+    "renew_endpoint",
     "resolve",
 ]

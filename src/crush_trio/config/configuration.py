@@ -72,10 +72,25 @@ class Configuration:
         Raises:
             ConfigError: the provider is unknown, its type cannot be used yet, or a template fails.
         """
+        known = attrs.evolve(self.findings, asks=False)  # all that there is was found out before
+        return attrs.evolve(self, findings=known).asking_endpoint(provider_id)
+
+    def asking_endpoint(self, provider_id: str) -> Endpoint:
+        """Return a provider's endpoint, or ask for what has to be found out first.
+
+        Raises:
+            ConfigError: as for :meth:`endpoint`.
+            Needed: a command has not been run.
+        """
         provider = self._provider(provider_id)
         require_runnable(provider)
-        known = attrs.evolve(self.findings, asks=False)  # all that there is was found out before
-        return expand_endpoint(provider, own_view(self.env), known.output)
+        return expand_endpoint(provider, own_view(self.env), self.findings.output)
+
+    def runs_commands(self, provider_id: str) -> bool:
+        """Whether a provider's key, address or headers hold a command, so that they may change."""
+        provider = self._provider(provider_id)
+        values = (provider.api_key, provider.base_url, *(provider.extra_headers or {}).values())
+        return any("$(" in value or "`" in value for value in values)
 
     def chosen(self, name: str) -> Chosen:
         """Return the model called ``model`` or ``provider/model``.

@@ -74,6 +74,10 @@ class Findings:
         """Remember which models an endpoint has."""
         self._models.append((endpoint, models))
 
+    def take(self, newer: Findings) -> None:
+        """Remember what somebody else has found out later."""
+        self._outputs |= newer._outputs
+
     def succeeded(self) -> Findings:
         """Return what is worth keeping for the next reading: not what failed."""
         return Findings(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import attrs
 import trio
 
 from crush_trio.config.configuration import Configuration, Kept
@@ -106,6 +107,28 @@ async def resolve(
         except Needed as needed:
             questions = needed.questions
         await _find_out(outside, directory, questions, findings)
+
+
+async def renew_endpoint(
+    outside: Outside, directory: Path, configuration: Configuration, provider_id: str
+) -> Endpoint:
+    """Run the commands in a provider's entry again, and return its endpoint with their output.
+
+    From then on the configuration's own endpoint has it, too.
+
+    Raises:
+        ConfigError: the provider is unknown, or a template fails.
+    """
+    newer = Findings()
+    while True:
+        try:
+            endpoint = attrs.evolve(configuration, findings=newer).asking_endpoint(provider_id)
+        except Needed as needed:
+            questions = needed.questions
+        else:
+            configuration.findings.take(newer)
+            return endpoint
+        await _find_out(outside, directory, questions, newer)
 
 
 async def _find_out(

@@ -19,7 +19,7 @@ import trio
 
 from crush_trio.agent.agent import Agent, EmbeddedModel, Home
 from crush_trio.agent.providers import ProviderOpener, Providers, open_providers
-from crush_trio.config import ConfigReader, Configuration, Outside, load
+from crush_trio.config import ConfigReader, Configuration, Outside, load, renew_endpoint
 from crush_trio.errors import (
     BadRequestError,
     ConfigError,
@@ -510,4 +510,5 @@ def _home(
         now=equipment.now,
         tools=equipment.tools,
         skills=workspace.skills.prompt,
+        renew=partial(renew_endpoint, equipment.outside, workspace.plan.directory),
     )
