@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import trio
 
 from crush_trio.testing.disturbances import DISTURBANCES
 from crush_trio.testing.scenarios import SCENARIOS
 from patches import ROOT, Mutant, PatchError, all_mutants, parse
+from run import judge
 from test_promises import MANIFEST, all_named, manifest
 
 MUTANTS = all_mutants()
@@ -139,3 +141,36 @@ def test_a_patch_that_makes_no_sense_is_refused(text: str) -> None:
     """By name, before anything is run."""
     with pytest.raises(PatchError, match=r"^x: "):
         parse("x", text)
+
+
+HARMLESS = """\
+--- a/src/crush_trio/runs/results.py
++++ b/src/crush_trio/runs/results.py
+@@ -0,0 +1,1 @@
+-        oldest = trio.current_time() - self._kept
++        oldest = -self._kept + trio.current_time()
+"""
+RESULTS = "tests/runs/test_results.py::test_an_ending_is_known_for_ten_minutes"
+
+
+async def test_the_session_tells_who_found_a_fault_and_which_survives() -> None:
+    """In a pytest of its own, over a copy of the source."""
+    fault = next(mutant for mutant in MUTANTS if mutant.name == "ending-is-not-kept")
+    harmless = parse("x", f"# fault: none\n# promises: R16\n# tests: {RESULTS}\n{HARMLESS}")
+    with trio.fail_after(120):
+        killed, survivor = await judge(fault), await judge(harmless)
+    assert (killed.good, killed.by, killed.error) == (True, RESULTS, "")
+    assert "AssertionError" in killed.why
+    assert (survivor.good, survivor.error) == (False, "it survives")
+
+
+async def test_a_mutant_that_does_not_import_is_an_error() -> None:
+    """And no kill, whatever the tests say then."""
+    outside = HARMLESS.replace(
+        "        oldest = -self._kept + trio.current_time()", "import nowhere"
+    )
+    unimportable = parse("x", f"# fault: none\n# promises: R16\n# tests: {RESULTS}\n{outside}")
+    with trio.fail_after(120):
+        verdict = await judge(unimportable)
+    assert not verdict.good
+    assert "mutant does not import" in verdict.error
