@@ -68,9 +68,10 @@ class Disk:
 
     def read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Return what a query finds in what is committed. Not a checkpoint."""
-        image = self.image if self._connection is None else self._connection.serialize()
+        if self._connection is not None:
+            return self._connection.execute(query, values).fetchall()
         with closing(sqlite3.connect(":memory:")) as connection:
-            connection.deserialize(image or _blank())
+            connection.deserialize(self.image or _blank())
             return connection.execute(query, values).fetchall()
 
     @asynccontextmanager

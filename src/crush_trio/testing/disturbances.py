@@ -162,7 +162,9 @@ DISTURBANCES = {
 
 
 def strike(core: Core, disturbance: Disturbance) -> None:
-    """Let it happen now, as the program would; what it raises is a complaint. Not a checkpoint."""
+    """Let it happen now, as the program would, if it applies; what it raises is a complaint."""
+    if not disturbance.applies(core):
+        return
     try:
         as_program(disturbance.strike, core)
     except Exception as error:  # noqa: BLE001 -- Trio would only log it and go on without us

@@ -13,6 +13,11 @@ _NUMBERS = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]+|\b\d+\b")
 """What differs between two violations of one kind: ids, addresses, numbers."""
 
 
+def kind_of(complaint: str) -> str:
+    """Return a complaint without what makes it another one at another step."""
+    return _NUMBERS.sub("#", complaint)
+
+
 class Violation(msgspec.Struct, frozen=True):
     """A promise that did not hold, and how to see it again."""
 
@@ -86,8 +91,8 @@ class Report(msgspec.Struct):
         """Return one line for each kind of violation, with its first place."""
         kinds: dict[tuple[str, str, str], list[Violation]] = {}
         for each in self.violations:
-            what = _NUMBERS.sub("#", each.complaint)
-            kinds.setdefault((each.scenario, each.disturbance, what), []).append(each)
+            what = (each.scenario, each.disturbance, kind_of(each.complaint))
+            kinds.setdefault(what, []).append(each)
         return [f"{len(found)} times: {found[0]}" for found in kinds.values()]
 
 
