@@ -2,7 +2,8 @@
 
 ``run`` is one simulated run: the same seed gives the same order of scheduling. ``open_core`` opens
 the program without its HTTP in it, ``open_world`` with it, behind a network whose faults are scripted
-or drawn. ``sweep`` strikes a story at each of its steps, ``sweep_callable`` any async callable. Nothing of the program imports this package.
+or drawn. ``sweep`` strikes a story at each of its steps, ``sweep_callable`` any async
+callable; ``explore`` plays a story in many orders. Nothing of the program imports this package.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from crush_trio.testing.callables import CallableReport, Fault, sweep_callable
 from crush_trio.testing.core import Core, open_core
 from crush_trio.testing.doors import OutsideWorldError
+from crush_trio.testing.exploring import Exploration, explore
 from crush_trio.testing.faults import (
     Cut,
     HalfClose,
@@ -35,6 +37,7 @@ __all__ = [
     "CallableReport",
     "Core",
     "Cut",
+    "Exploration",
     "Fault",
     "Gate",
     "HalfClose",
@@ -51,6 +54,7 @@ __all__ = [
     "StalledReader",
     "Trace",
     "World",
+    "explore",
     "open_core",
     "open_place",
     "open_world",
