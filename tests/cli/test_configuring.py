@@ -184,6 +184,7 @@ EXAMPLE: dict[str, Any] = {
     "lsp": {"gopls": {"command": "gopls", "env": {"GOFLAGS": "-mod=mod"}}},
     "mcp": {"github": {"type": "http", "url": "https://x/", "headers": {"A": "b"}, "timeout": 60}},
     "hooks": {"PreToolUse": [{"matcher": "^bash$", "command": "./guard.sh", "timeout": 10}]},
+    "tools": {"grep": {"timeout": "10s"}, "glob": {"timeout": 5_000_000_000}},
     "theirs": {"unknown": [1, None]},
 }
 

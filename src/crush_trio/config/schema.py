@@ -74,4 +74,5 @@ def config_schema() -> dict[str, Any]:
     hooks = {"type": "array", "items": {"$ref": "#/$defs/Hook"}}
     root["properties"]["hooks"]["additionalProperties"] = hooks
     found["Hook"]["required"] = ["command"]
+    found["Timeout"]["properties"]["timeout"]["anyOf"].append({"type": "string"})  # such as 10s
     return {"$schema": DIALECT, **root, "title": "crush.json", "$defs": found}
