@@ -136,10 +136,21 @@ class Reference:
         found = known or Expected(step, set() if blocks else {"completed"}, blocks, blocks)
         self.calls.append(found)
         if known is None:
-            self._lane(step.session).append(found)
+            lane = self._lane(step.session)
+            if step.steers:
+                self._steer(lane)
+            lane.append(found)
             self.posted[step.number] = step
             if not step.steers:
                 self._known[step.number] = found
+
+    @staticmethod
+    def _steer(lane: Sequence[Expected]) -> None:
+        """Let a prompt join what runs: before its first request the model hears the newcomer (R12)."""
+        for each in lane:
+            if each.must_block:
+                each.must_block = False
+                each.allowed.add("completed")
 
     @staticmethod
     def _may_have_settled(lane: Sequence[Expected], at: int) -> bool:
