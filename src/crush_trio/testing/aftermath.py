@@ -6,6 +6,7 @@ Then it is looked at, used once more, and closed.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import attrs
@@ -199,6 +200,22 @@ def check_streams(core: Core) -> None:
         life = stream.call.life
         if life is not None and stream.attached and not life.dead:
             _check_stream(core, life, stream)
+    _check_resumed(core)
+
+
+def _check_resumed(core: Core) -> None:
+    """Check that a client which went on where it was is told no end twice (S5)."""
+    for client in core.clients.values():
+        told = Counter(
+            (id(stream.call.life), event.payload.run_id)
+            for stream in client.streams
+            if stream.last_id is not None
+            for event in stream.events
+            if isinstance(event.payload, RunComplete)
+        )
+        for (_, run_id), times in told.items():
+            if times > 1:
+                core.complain(f"{client.name} was told the end of {run_id} {times} times (S5)")
 
 
 def _check_stream(core: Core, life: Life, stream: Stream) -> None:

@@ -92,6 +92,7 @@ class Stream:
         settled_before: Runs that had settled before it was attached.
         attached: Whether it was ever open.
         workspace_id: Where it is.
+        last_id: The id of the last event, where ids were asked for.
         ended: Whether the server has ended it, properly.
         paused: While true nothing is read.
     """
@@ -102,6 +103,7 @@ class Stream:
     settled_before: frozenset[str] = frozenset()
     attached: bool = False
     workspace_id: str = ""
+    last_id: int | None = None
     ended: bool = False
     paused: bool = False
     resumed: trio.Event = attrs.field(factory=trio.Event)

@@ -11,7 +11,7 @@ import trio
 
 from crush_trio.config import Endpoint
 from crush_trio.errors import CrushTrioError, error_text
-from crush_trio.hub import Wish
+from crush_trio.hub import Subscription, Wish
 from crush_trio.ids import ClientID, SessionID
 from crush_trio.monitor import Monitor, Violation
 from crush_trio.observer import Observer
@@ -19,7 +19,9 @@ from crush_trio.providers.base import Provider
 from crush_trio.runs import Ending, Receipt, Run, State, settled_answer
 from crush_trio.testing.clients import LOST, Call, Client, Reply, Stream, Work, as_reply
 from crush_trio.testing.running import virtual_now
+from crush_trio.wire.events import Event, decode_event
 from crush_trio.wire.permissions import GrantAction
+from crush_trio.wire.sse import SSEReader
 from crush_trio.workspaces import Equipment, Workspace, WorkspaceHost, open_workspace_host
 
 if TYPE_CHECKING:
@@ -142,9 +144,10 @@ class Life:
             stream.settled_before = frozenset(run.id for run in self.runs if run.settled)
             stream.attached, stream.workspace_id = True, workspace.id
             self.core.pulse()
+            reader = None if wish is None else SSEReader()
             try:
                 while True:
-                    events = await subscription.receive()
+                    events = await _receive(subscription, stream, reader)
                     if stream.paused:
                         await stream.resumed.wait()
                     if not self.dead:
@@ -248,3 +251,17 @@ class Life:
                 self.core.complain(f"request {wanted} was decided twice")
             self.decided.append(wanted)
         return decided
+
+
+async def _receive(
+    subscription: Subscription, stream: Stream, reader: SSEReader | None
+) -> list[Event]:
+    """Wait for what a stream is sent next; one with ids reads its bytes, as clients do (S5)."""
+    if reader is None:
+        return await subscription.receive()
+    found: list[Event] = []
+    for number, data in reader.feed_numbered(await subscription.receive_chunk()):
+        stream.last_id = stream.last_id if number is None else number
+        if data and (event := decode_event(data)) is not None:
+            found.append(event)
+    return found

@@ -66,14 +66,16 @@ class Retire:
 
 @attrs.frozen
 class Listen:
-    """Open an event stream."""
+    """Open an event stream; one with ids goes on where the client's last one with ids was lost."""
 
     client: str = "a"
     ids: bool = False
 
     async def __call__(self, core: Core) -> None:
         """Wait until it is attached, or refused."""
-        stream = core.client(self.client).listen(Wish() if self.ids else None)
+        client = core.client(self.client)
+        last = next((each.last_id for each in reversed(client.streams) if each.last_id), None)
+        stream = client.listen(Wish(last) if self.ids else None)
         await core.until(lambda: stream.attached or stream.call.done.is_set())
 
 

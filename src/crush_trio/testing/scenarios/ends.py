@@ -90,7 +90,11 @@ SCENARIOS = (
     Scenario(
         "a stream is lost and comes back, beside one that reads nothing",
         (
-            *BOTH,
+            Join("a"),
+            Create(),
+            Listen("a", ids=True),
+            Join("b"),
+            Listen("b", ids=True),
             Prompt("one", "r1"),
             UntilText("word1"),
             Stall("b"),
