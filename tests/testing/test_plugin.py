@@ -2,45 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import attrs
 import pytest
-import trio
 
-import crush_trio
-
-SOURCE = Path(crush_trio.__file__).parent.parent
-
-
-@attrs.frozen
-class Said:
-    """What a pytest of a user said."""
-
-    status: int
-    text: str
-
-
-async def user_pytest(
-    directory: Path, test: str, *arguments: str, plugins: tuple[str, ...] = ()
-) -> Said:
-    """Run a user's test file with our plugin, and with no other that happens to be installed."""
-    (directory / "test_mine.py").write_text(test)
-    named = (each for name in ("crush_trio.pytest_plugin", *plugins) for each in ("-p", name))
-    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(SOURCE)}
-    with trio.fail_after(60):
-        done = await trio.run_process(
-            [sys.executable, "-m", "pytest", "-q", *named, *arguments, "test_mine.py"],
-            capture_stdout=True,
-            stderr=subprocess.STDOUT,
-            check=False,
-            cwd=directory,
-            env=env,
-        )
-    return Said(done.returncode, done.stdout.decode())
+from user_kit import Said, user_pytest
 
 
 async def test_a_test_that_asks_for_a_core_runs_in_virtual_time(tmp_path: Path) -> None:

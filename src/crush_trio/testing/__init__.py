@@ -8,12 +8,13 @@ callable; ``explore`` plays a story in many orders. Nothing of the program impor
 
 from __future__ import annotations
 
-from crush_trio.testing.callables import CallableReport, Fault, sweep_callable
+from crush_trio.testing.callables import CallableReport, Finding, sweep_callable
 from crush_trio.testing.core import Core, open_core
 from crush_trio.testing.doors import OutsideWorldError
 from crush_trio.testing.exploring import Exploration, explore
 from crush_trio.testing.faults import (
     Cut,
+    Fault,
     HalfClose,
     Latency,
     Refused,
@@ -39,6 +40,7 @@ __all__ = [
     "Cut",
     "Exploration",
     "Fault",
+    "Finding",
     "Gate",
     "HalfClose",
     "Latency",

@@ -39,7 +39,7 @@ Check = Callable[[], object]
 
 
 @attrs.frozen
-class Fault:
+class Finding:
     """What was wrong after one run.
 
     Attributes:
@@ -74,7 +74,7 @@ class CallableReport:
     seed: int
     points: int
     strikes: int
-    faults: tuple[Fault, ...]
+    faults: tuple[Finding, ...]
 
     def __str__(self) -> str:
         head = f"{self.name}: {self.points} steps, {self.strikes} cancels, seed {self.seed}"
@@ -195,7 +195,7 @@ def _play(
     simulated: bool,
     patience: float,
     strike: int,
-) -> tuple[_Watch, list[Fault]]:
+) -> tuple[_Watch, list[Finding]]:
     """Run the callable once; return what was wrong."""
     watch, wrong = _Watch(strike), list[str]()
     main = partial(_main, async_fn, check, patience, watch, wrong)
@@ -205,7 +205,7 @@ def _play(
     else:
         trio.run(main, instruments=[watch])
     wrong += leftovers.found()
-    return watch, [Fault(strike, watch.place, each) for each in wrong]
+    return watch, [Finding(strike, watch.place, each) for each in wrong]
 
 
 async def _main(
