@@ -246,10 +246,9 @@ async def test_the_client_library_knows_the_files_of_a_session(
             assert moment.timestamp() >= EPOCH
 
 
-async def test_files_of_skills_may_be_read_unasked(
-    autojump_clock: MockClock, tmp_path: Path
-) -> None:
-    """Agent contract 2.6: wherever ``options.skills_paths`` are, and nothing beside them."""
+async def test_files_of_skills_may_be_read_unasked(tmp_path: Path) -> None:
+    """Agent contract 2.6: wherever ``options.skills_paths`` are, and nothing beside them. In real
+    time: a thread looks for skills."""
     skills, elsewhere = tmp_path / "skills", tmp_path / "elsewhere"
     for directory in (skills, elsewhere):
         directory.mkdir()
@@ -260,7 +259,7 @@ async def test_files_of_skills_may_be_read_unasked(
     ]
     with trio.fail_after(LIMIT):
         async with (
-            open_world(tmp_path, using(*calls), document=document) as world,
+            open_served_world(tmp_path, using(*calls), document=document) as world,
             desk(world) as place,
         ):
             await place.session.submit("hello")
