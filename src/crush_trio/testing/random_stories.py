@@ -89,7 +89,8 @@ def _operations(step: Step, reference: Reference) -> list[Operation]:
     present = client in reference.clients
     match step:
         case Joins():
-            return [] if present else [Join(client), Listen(client)]
+            there = present or client in reference.gone
+            return [] if there else [Join(client), Listen(client)]
         case SlowsDown():
             return [SlowDisk(1.0)]
         case Waits():

@@ -62,11 +62,13 @@ class Reference:
 
     Attributes:
         clients: Who is there.
+        gone: Who has said goodbye for ever, which this life of the server remembers.
         posted: Every prompt by its number.
         calls: What each post belongs to, in order.
     """
 
     clients: set[str] = attrs.field(factory=set[str])
+    gone: set[str] = attrs.field(factory=set[str])
     posted: dict[int, Prompts] = attrs.field(factory=dict[int, Prompts])
     calls: list[Expected] = attrs.field(factory=list[Expected])
     _lanes: dict[str, list[Expected]] = attrs.field(factory=dict[str, list[Expected]])
@@ -78,7 +80,7 @@ class Reference:
             self._forget_settled()
             if getattr(step, "client", "") in self.clients or not hasattr(step, "client"):
                 self._take(step)
-            elif isinstance(step, Joins):
+            elif isinstance(step, Joins) and step.client not in self.gone:
                 self.clients.add(step.client)
 
     def _take(self, step: Step) -> None:
@@ -104,11 +106,14 @@ class Reference:
         match step:
             case Leaves(client):
                 self.clients.discard(client)
+                self.gone.add(client)
                 outcome = "" if self.clients else "cancelled"
             case Restarts():
                 outcome = "cancelled"
+                self.gone.clear()
             case Dies():
                 outcome = "lost"
+                self.gone.clear()
             case _:
                 outcome = ""
         if outcome:
