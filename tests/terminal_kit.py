@@ -107,6 +107,7 @@ class Terminal:
         queue: The prompts that it shows as queued.
         degraded: Whether it says that it lost the server.
         losses: How often that was said.
+        paused: If set to an event, it is suspended until that is set: it reads and asks nothing.
         spinning: Why it will never come back, if so.
         noted: Titles of the desktop notifications for finished turns.
     """
@@ -293,6 +294,8 @@ class Terminal:
         """Refresh while something moves on the screen, as the spinner does."""
         while True:
             await trio.sleep(POLL)
+            if self.paused is not None:
+                await self.paused.wait()
             if self.busy or self.queue:
                 await self._refresh_all()
 
@@ -374,9 +377,10 @@ class Terminal:
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
+                data = bytes(await stream.receive_some())
                 if self.paused is not None:
                     await self.paused.wait()
-                connection.receive_data(bytes(await stream.receive_some()))
+                connection.receive_data(data)
             elif isinstance(event, h11.Response):
                 status = event.status_code
                 if status == 200:
