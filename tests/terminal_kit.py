@@ -109,6 +109,8 @@ class Terminal:
         losses: How often that was said.
         paused: If set to an event, it is suspended until that is set: it reads and asks nothing.
         spinning: Why it will never come back, if so.
+        sent: Prompts that must come to be drawn in the open session.
+        loads: How often a session has been loaded.
         noted: Titles of the desktop notifications for finished turns.
     """
 
@@ -138,6 +140,8 @@ class Terminal:
     events: list[Data] = attrs.field(factory=list[Data])
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     paused: trio.Event | None = None
+    sent: list[str] = attrs.field(factory=list[str])
+    loads: int = 0
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     # --- asking
@@ -206,6 +210,8 @@ class Terminal:
 
     async def load(self, session_id: str) -> None:
         """Open a session (11.3)."""
+        if self.session is not None and self._sid != session_id:
+            self.sent = []
         self.nursery.start_soon(self._show, session_id)
         self.session = await self.ask("GET", f"/sessions/{session_id}") or self.session
         await self._read_files()
@@ -217,6 +223,7 @@ class Terminal:
             self.chat.add(message)
         self.chat.asked = {key: state for key, state in before.asked.items() if state}
         await self.ask("GET", f"/sessions/{session_id}/messages/user")
+        self.loads += 1
         self._change()
 
     async def _show(self, session_id: str) -> None:
@@ -228,7 +235,7 @@ class Terminal:
         """Go to the landing page."""
         await self.ask("POST", "/lsps/stop")
         await self._show("")
-        self.session, self.chat = None, Chat()
+        self.session, self.chat, self.sent = None, Chat(), []
         self._change()
         await self.ask("GET", "/messages/user")
 
@@ -246,6 +253,7 @@ class Terminal:
             body = {"id": "", "title": "New Session"}
             self.session = await self.ask("POST", "/sessions", body)
             await self.load(self._sid)
+        self.sent.append(text)
         await self.ask("POST", "/agent", {"session_id": self._sid, "prompt": text})
         await self._refresh_all()
 
@@ -254,6 +262,7 @@ class Terminal:
         path = f"/agent/sessions/{self._sid}"
         if self.queue and not self.armed:
             await self.ask("POST", f"{path}/prompts/clear")
+            self.sent = [text for text in self.sent if text not in self.queue]
             self.queue = []
         elif self.busy and self.armed:
             self.armed = False
@@ -492,8 +501,18 @@ class Terminal:
             await self._changed.wait()
 
     async def until_idle(self, last: str = "--") -> None:
-        """Wait until a turn is over, on the screen too."""
-        await self.until(lambda _: self.screen and self.screen[-1].startswith(last))
+        """Wait until all that was sent is drawn, and the last turn is over on the screen too.
+
+        Args:
+            last: The last line; with a blank at its end, how that begins.
+        """
+
+        def is_over(seen: Terminal) -> bool:
+            found = seen.screen[-1] if seen.screen else ""
+            ends = found.startswith(last) if last.endswith(" ") else found == last
+            return ends and {f"> {text}" for text in seen.sent} <= set(seen.screen)
+
+        await self.until(is_over)
         await self.until(lambda _: not self.busy and not self.queue)
 
     def _change(self) -> None:

@@ -354,3 +354,53 @@ async def test_9_3_skipping_permissions_is_seen_by_the_other_client(tmp_path: Pa
             await other.send("go")
             await other.until_idle()
             assert not [each for each in other.events if each["type"].startswith("permission")]
+
+
+async def test_8_9_two_clients_prompt_one_session_in_the_same_moment(tmp_path: Path) -> None:
+    """Both prompts are drawn on both screens in the same order, with one answer or two."""
+    async with at_work(tmp_path, "One.", "Two.", "Three.") as (world, terminal):
+        async with open_terminal(world) as other:
+            await terminal.send("first")
+            await terminal.until_idle()
+            await other.load(terminal._sid)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(terminal.send, "from here")
+                nursery.start_soon(other.send, "from there")
+            for each in (terminal, other):
+                await each.until(lambda seen: {"> from here", "> from there"} <= set(seen.screen))
+                await each.until_idle()
+            await other.until(lambda seen: seen.screen == terminal.screen)
+
+
+@pytest.mark.promise("R2", "W2")
+async def test_11_4_a_client_that_quits_leaves_the_others_turn_alone(tmp_path: Path) -> None:
+    """Its goodbye takes its own claim; the turn that it began goes on for who is left."""
+    answers = [Say("Half "), calling("bash", command="touch a", description="d")], "Done."
+    async with at_work(tmp_path, *answers) as (world, terminal):
+        async with trio.open_nursery() as nursery:
+            quitting = Terminal(world, nursery, str(world.directory))
+            await quitting.start()
+            await quitting.send("go")
+            await terminal.load(quitting._sid)
+            await terminal.until(lambda seen: seen.dialog)
+            await quitting.leave()
+        await trio.sleep(0.1)
+        assert terminal.dialog is not None
+        assert await terminal.decide("allow")
+        await terminal.until_idle()
+        assert terminal.screen == ["> go", "Half ", DONE, "Done.", "--"]
+
+
+async def test_11_4_an_instruction_file_is_offered_once(tmp_path: Path) -> None:
+    """Where nobody described the project the client offers to; its answer is remembered for every
+    client, and what it sends then is a prompt like any other."""
+    async with at_work(tmp_path, "Written.") as (world, terminal):
+        (world.directory / "AGENTS.md").unlink()
+        assert await terminal.ask("GET", "/project/needs-init") == {"needs_init": True}
+        prompt = (await terminal.ask("GET", "/project/init-prompt"))["prompt"]
+        assert "AGENTS.md" in prompt
+        await terminal.ask("POST", "/project/init")
+        assert await terminal.ask("GET", "/project/needs-init") == {"needs_init": False}
+        await terminal.send(prompt)
+        await terminal.until_idle()
+        assert terminal.screen == [f"> {prompt}", "Written.", "--"]

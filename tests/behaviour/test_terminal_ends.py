@@ -14,7 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from crush_trio.ids import new_id
-from crush_trio.providers.scripted import Call, Hang, Say, ScriptedModel
+from crush_trio.providers.scripted import Call, Hang, Say, ScriptedModel, failing
 from crush_trio.server.model_script import open_model_server
 from crush_trio.wire.sse import SSEReader
 from process_kit import ServerProcess, open_server_process
@@ -46,13 +46,13 @@ async def test_5_8_a_terminal_comes_back_to_the_next_server_in_the_midst_of_an_a
                 async with open_terminal(first, errors=True) as terminal:
                     await terminal.send("go on")
                     await terminal.until(lambda seen: "Half a sentence" in seen.screen[-1])
-                    known = terminal.workspace["id"]
+                    known, before = terminal.workspace["id"], terminal.loads
                     first.signal(number)
                     await first.wait()
                     await terminal.until(lambda seen: seen.degraded)
                     await nursery.start(keep)
+                    await terminal.until(lambda seen: seen.loads > before)
                     await terminal.until_idle("-- ")
-                    await terminal.until(lambda seen: not seen.degraded)
                     assert (terminal.losses, terminal.workspace["id"]) == (1, known)
                     ends = {
                         signal.SIGKILL: "-- Interrupted",
@@ -108,6 +108,42 @@ async def test_5_3_a_terminal_whose_stream_breaks_inside_the_server_has_it_back(
                 await terminal.until_idle()
                 assert terminal.screen == ["> hi", "Here.", "--"]
                 assert "an event stream broke, and is ended" in caplog.text
+
+
+@pytest.mark.promise("D3", "S6")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+async def test_9_1_an_open_dialog_does_no_harm_when_its_server_ends(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A stop withdraws it before the stream ends. A kill leaves it on the screen: the next server
+    knows nothing of it, says so without an error, and the session takes the next prompt."""
+    ask = Call("bash", {"command": "touch a", "description": "d"})
+    model = ScriptedModel([ask], "Next.")
+    with trio.fail_after(LIMIT):
+        async with open_model_server(model) as base_url, trio.open_nursery() as nursery:
+            keep = partial(keep_server, tmp_path, config(base_url))
+            first: ServerProcess = await nursery.start(keep)
+            async with open_terminal(first, errors=True) as terminal:
+                await terminal.send("go on")
+                await terminal.until(lambda seen: seen.dialog)
+                first.signal(number)
+                await first.wait()
+                await terminal.until(lambda seen: seen.degraded)
+                assert (terminal.dialog is None) == (number == signal.SIGTERM)
+                before = terminal.loads
+                await nursery.start(keep)
+                await terminal.until(lambda seen: seen.loads > before)
+                await terminal.until_idle("-- ")
+                if terminal.dialog is not None:
+                    assert not await terminal.decide("allow")
+                (call,) = [line for line in terminal.screen if line.startswith("*")]
+                assert call.startswith("* bash failed: ")
+                assert not (first.directory / "a").exists()
+                await terminal.send("again")
+                await terminal.until_idle()
+                assert terminal.screen[-3:] == ["> again", "Next.", "--"]
+                assert not terminal.spinning
+            nursery.cancel_scope.cancel("the test is over")
 
 
 # --- `crush run` -------------------------------------------------------------------------------
@@ -205,13 +241,15 @@ async def test_8_9_crush_run_that_reads_nothing_before_its_post_returns_gets_its
         ("Hello.", "Hello.", 0),
         ([Say("Half "), Hang()], "Half ", 0),
         ([Call("no_such_tool", {})], "Then.", 0),
+        (failing(400, "no such model"), "", 1),
     ],
-    ids=["answered", "cancelled", "tool"],
+    ids=["answered", "cancelled", "tool", "failed"],
 )
 async def test_14_17_crush_run_prints_the_text_of_its_run(
     autojump_clock: MockClock, tmp_path: Path, answer: object, printed: str, status: int
 ) -> None:
-    """Whatever ends it, and whoever: also a cancel by another client is a normal end."""
+    """Whatever ends it, and whoever: also a cancel by another client is a normal end. Only a failure
+    is one."""
     model = ScriptedModel(answer, "Then.")  # pyright: ignore[reportArgumentType]
     with trio.fail_after(3600):
         async with open_world(tmp_path, model) as world, trio.open_nursery() as nursery:
