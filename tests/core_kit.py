@@ -456,7 +456,7 @@ class Study:
         return Workbench(
             store=self.store,
             histories=self.histories,
-            surroundings=self.surroundings,
+            surroundings=lambda: self.surroundings,
             equip=self._equip,
             model_names=lambda _: ("scripted-1", "scripted"),
             start_title=self._start_title,

@@ -27,6 +27,15 @@ def new_id() -> str:
     return str(_source.get()())
 
 
+def new_call_id(index: int) -> str:
+    """Return an id for the tool call with this number in its answer, which its model gave none.
+
+    Its beginning is Crush's (agent contract 1.23). The rest makes it like no other in the
+    conversation, since clients find a call's result by its id. Vendors take at most 40 characters.
+    """
+    return f"tool-call-{index}-{_source.get()().hex[:16]}"
+
+
 @contextmanager
 def ids_from(source: Callable[[], uuid.UUID]) -> Generator[None]:
     """Take new ids from somewhere else in this context, as a simulated run does."""

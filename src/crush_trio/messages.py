@@ -29,7 +29,13 @@ class Text(msgspec.Struct, frozen=True):
 
 
 class Reasoning(msgspec.Struct, frozen=True):
-    """What a model thought before it spoke; provider data is kept for replay."""
+    """What a model thought before it spoke; provider data is kept for replay.
+
+    Attributes:
+        signature: The vendor's own, if one stands for all of the text; what Crush sends back.
+        blocks: Where the reasoning was signed in several pieces, all of them as
+            ``providers.thinking`` writes them. Crush passes over it.
+    """
 
     thinking: str = ""
     signature: str = ""
@@ -38,6 +44,7 @@ class Reasoning(msgspec.Struct, frozen=True):
     responses_data: Any = None
     started_at: int | msgspec.UnsetType = msgspec.UNSET
     finished_at: int | msgspec.UnsetType = msgspec.UNSET
+    blocks: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ToolCall(msgspec.Struct, frozen=True):

@@ -63,6 +63,13 @@ class Permissions:
         self._granted: set[tuple[str, str, str, str]] = set()
         self._unattended: dict[str, Unattended] = {}
 
+    def allow_unasked(self, tools: Collection[str]) -> None:
+        """Let these names (``tool`` or ``tool:action``) need no prompt, and no others. Not a checkpoint.
+
+        What is being asked just now still waits for its answer.
+        """
+        self._allowed = frozenset(tools)
+
     @contextmanager
     def unattended(self, session_id: str, rule: Unattended) -> Generator[None]:
         """Let a rule answer what a session asks for, until the block ends or :meth:`attend`.

@@ -82,7 +82,7 @@ async def open_office(
                 directory,
                 study.store,
                 study.histories,
-                study.surroundings,
+                lambda: study.surroundings,
                 providers,
                 start=lambda make, _: work.append(make),
                 fold=lambda _: [],

@@ -12,9 +12,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from core_kit import Disk, now, open_faulty_store, rows
 from crush_trio.agent.draft import Draft
+from crush_trio.agent.history import model_messages
 from crush_trio.errors import StoreError
 from crush_trio.ids import MessageID, SessionID
 from crush_trio.messages import FinishPart, Message, Reasoning, ReasoningPart, ToolCall
+from crush_trio.providers.thinking import ThinkingBlock, joined_signature
 from crush_trio.settings import Settings
 from crush_trio.store import Store
 from crush_trio.wire.events import Event
@@ -209,6 +211,25 @@ async def test_a_later_signature_replaces_the_earlier_one(autojump_clock: MockCl
         thought = (await desk.stored()).parts[0].data
         assert isinstance(thought, Reasoning)
         assert (thought.thinking, thought.signature) == ("Hm. Well.", "both")
+
+
+async def test_signatures_of_several_blocks_are_kept_where_crush_does_not_look(
+    autojump_clock: MockClock,
+) -> None:
+    """It sends back what it finds as the signature, and no vendor knows a joined one."""
+    of_two = joined_signature([ThinkingBlock(3, "s1"), ThinkingBlock(6, "s2")])
+    of_one = joined_signature([ThinkingBlock(3, "s1"), ThinkingBlock(0, redacted="XX")])
+    for joined, plain in ((of_two, ""), (of_one, "s1")):
+        async with open_desk() as desk:
+            desk.draft.add_reasoning("Hm. Well.")
+            desk.draft.end_reasoning(joined)
+            desk.draft.add_text("Yes.")
+            await desk.draft.finish("end_turn").wait()
+            stored = await desk.stored()
+            (thought,) = [part.data for part in stored.parts if isinstance(part, ReasoningPart)]
+            assert (thought.signature, thought.blocks) == (plain, joined)
+            (told,) = model_messages([stored], {})
+            assert told.reasoning_signature == joined
 
 
 async def test_a_signature_without_text_is_kept(autojump_clock: MockClock) -> None:

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from crush_trio.errors import ResponseError
 from crush_trio.ids import new_id
-from crush_trio.providers.script import Say, WaitFor
+from crush_trio.providers.script import Call, Say, WaitFor
 from crush_trio.providers.scripted import ScriptedModel
 from people_kit import Desk, desk, listening, noticed
 from project_kit import config, write_config
@@ -136,6 +136,40 @@ async def test_r47_what_makes_no_sense_is_written_and_not_in_force(
         assert result.outcome == "completed"
         await office.post("config/remove", {"scope": 1, "key": "options.debug"})
         assert (await office.post("agent/update", None)).status == 200
+
+
+async def test_r47_what_is_allowed_unasked_changes_in_an_open_workspace(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Both ways, and at once: who takes a tool from the list wants to be asked."""
+    call = Call("bash", {"command": "make", "description": "make"})
+    model = ScriptedModel([call], "made", [call], "never said")
+    async with open_office(tmp_path, model) as office:
+        key = "permissions.allowed_tools"
+        await office.post("config/set", {"scope": 1, "key": key, "value": ["bash"]})
+        assert (await office.place.session.prompt("make it")).text == "made"
+        assert not office.place.ear.of("permission_request")
+        await office.post("config/remove", {"scope": 1, "key": key})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(office.place.session.prompt, "make it again")
+            await noticed()
+            assert len(office.place.ear.of("permission_request")) == 1
+            await office.place.session.cancel()
+
+
+async def test_r47_the_env_table_and_limits_reach_the_next_commands(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """The creator's own environment stays over it, as at the opening."""
+    async with open_office(tmp_path) as office:
+        workspace = office.place.workspace
+        env = {"FLAVOUR": "sweet"}
+        await office.post("config/set", {"scope": 1, "key": "env", "value": env})
+        await office.post("config/set", {"scope": 1, "key": "tools.ls.max_depth", "value": 1})
+        (opened,) = office.world.host.workspaces
+        assert opened.id == workspace.id
+        assert opened.surroundings.env["FLAVOUR"] == "sweet"
+        assert opened.surroundings.limits.ls.max_depth == 1
 
 
 @pytest.mark.promise("C4")

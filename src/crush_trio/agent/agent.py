@@ -65,6 +65,7 @@ class Home:
 
     Attributes:
         directory: The workspace's directory, resolved.
+        surroundings: What tools get now; sync.
         start: Starts work that is the workspace's and claims it for a bounded time; sync.
         fold: Takes the prompts that join a session's active turn; sync.
         now: Unix seconds.
@@ -77,7 +78,7 @@ class Home:
     directory: Path
     store: Store
     histories: Histories
-    surroundings: Surroundings
+    surroundings: Callable[[], Surroundings]
     providers: Providers
     start: Callable[[Callable[[], Awaitable[None]], str], None]
     fold: Callable[[str], Sequence[Prompt]]

@@ -32,6 +32,7 @@ from crush_trio.messages import (
     ToolCallPart,
     encodable,
 )
+from crush_trio.providers.thinking import is_joined, plain_signature
 from crush_trio.settings import Settings
 from crush_trio.store import Job, Store
 
@@ -133,7 +134,8 @@ class Draft:
                 return ReasoningPart(
                     Reasoning(
                         self._reasoning.text,
-                        self._signature,
+                        plain_signature(self._signature),
+                        blocks=self._signature if is_joined(self._signature) else msgspec.UNSET,
                         started_at=self._started_at,
                         finished_at=self._finished_at or msgspec.UNSET,
                     )

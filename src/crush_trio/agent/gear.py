@@ -63,6 +63,7 @@ class Workbench:
     """What all turns of a workspace share, and what they ask of it.
 
     Attributes:
+        surroundings: What tools get now; a turn takes it when it begins. Sync.
         equip: Awaited once the prompt is stored; raises what makes the turn fail.
         model_names: Model and provider id for an answer that never began; sync.
         start_title: Starts the making of a title in the workspace; sync.
@@ -72,7 +73,7 @@ class Workbench:
 
     store: Store
     histories: Histories
-    surroundings: Surroundings
+    surroundings: Callable[[], Surroundings]
     equip: Callable[[Prompt], Awaitable[Gear]]
     model_names: Callable[[Prompt], tuple[str, str]]
     start_title: Callable[[Session, Prompt, Gear], None]

@@ -177,7 +177,7 @@ def _assistant(message: Message) -> ModelMessage:
         "assistant",
         text=text.strip(),
         reasoning=thought.thinking,
-        reasoning_signature=thought.signature,
+        reasoning_signature=thought.blocks or thought.signature,
         tool_calls=calls,
     )
 

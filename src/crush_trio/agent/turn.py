@@ -43,7 +43,7 @@ from crush_trio.messages import (
 )
 from crush_trio.providers.base import ModelRequest
 from crush_trio.store import Job
-from crush_trio.tools.base import ToolAnswer, ToolContext
+from crush_trio.tools.base import Surroundings, ToolAnswer, ToolContext
 from crush_trio.wire.events import AgentEvent, Event
 from crush_trio.wire.runs import Outcome
 from crush_trio.wire.sessions import Session
@@ -76,6 +76,7 @@ class AgentTurn:
     bench: Workbench
     _session: Session | None = attrs.field(default=None, init=False)
     _history: History | None = attrs.field(default=None, init=False)
+    _around: Surroundings = attrs.field(init=False)
     _said: bool = attrs.field(default=False, init=False)
     _draft: Draft | None = attrs.field(default=None, init=False)
     _gear: Gear | None = attrs.field(default=None, init=False)
@@ -101,7 +102,8 @@ class AgentTurn:
         gear = self._gear = await self.bench.equip(run.prompt)
         if not titled and run.prompt.text and self._session is not None:
             self.bench.start_title(self._session, run.prompt, gear)
-        permissions = self.bench.surroundings.permissions
+        self._around = self.bench.surroundings()
+        permissions = self._around.permissions
         with ExitStack() as stack:
             if gear.unattended is not None:
                 stack.enter_context(permissions.unattended(self.session_id, gear.unattended))
@@ -259,7 +261,7 @@ class AgentTurn:
         for prompt in self.bench.fold(self.session_id):
             self._say(prompt, history)
             if prompt.interactive is not False:
-                self.bench.surroundings.permissions.attend(self.session_id)
+                self._around.permissions.attend(self.session_id)
         draft = self._begin_draft(run, history)
         await self._wait_stored()
         await draft.wait_stored()
@@ -333,7 +335,7 @@ class AgentTurn:
                 self.session_id,
                 MessageID(draft.id),
                 call.id,
-                self.bench.surroundings,
+                self._around,
                 supports_images=gear.chosen.model.supports_attachments,
                 model_name=gear.chosen.model.name,
             )

@@ -20,6 +20,7 @@ import attrs
 import msgspec
 
 from crush_trio.errors import ProviderError
+from crush_trio.ids import new_call_id
 from crush_trio.messages import FinishReason
 from crush_trio.providers.base import (
     Delta,
@@ -209,8 +210,9 @@ class ChatReader:
 
     def _new_call(self, given_id: str, name: str) -> _Call:
         taken = {call.id for call in self._all_calls}
-        own_id = f"tool-call-{len(self._all_calls)}"
-        call = _Call(given_id, own_id if not given_id or given_id in taken else given_id, name, [])
+        is_own = not given_id or given_id in taken
+        call_id = new_call_id(len(self._all_calls)) if is_own else given_id
+        call = _Call(given_id, call_id, name, [])
         self._all_calls.append(call)
         self._ready.append(ToolCallStart(call.id, name))
         return call

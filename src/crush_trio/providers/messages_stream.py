@@ -13,6 +13,7 @@ import attrs
 import msgspec
 
 from crush_trio.errors import ProviderError
+from crush_trio.ids import new_call_id
 from crush_trio.messages import FinishReason
 from crush_trio.providers.base import (
     Delta,
@@ -200,7 +201,7 @@ class MessagesReader:
     def _start(self, index: int, block: _Block) -> None:
         match block.type:
             case "tool_use":
-                call_id = block.id or f"tool-call-{self._calls}"
+                call_id = block.id or new_call_id(self._calls)
                 self._calls += 1
                 call = _Call(call_id, block.name or "", bytes(block.input).decode() or "{}")
                 self._open[index] = call

@@ -51,6 +51,7 @@ class Configured:
         read: Reads the files.
         start: Starts work that is the workspace's and not its request's; sync.
         tell: Tells the clients that something has changed; sync.
+        adopt: Given what comes into force; sync.
 
     Attributes:
         current: What is in force.
@@ -63,6 +64,7 @@ class Configured:
         read: ConfigReader,
         start: Callable[[Callable[[], Awaitable[None]], str], None],
         tell: Callable[[], None],
+        adopt: Callable[[Configuration], None],
     ) -> None:
         self.current: Configuration = plan.config
         self._plan = plan
@@ -70,6 +72,7 @@ class Configured:
         self._read = read
         self._start = start
         self._tell = tell
+        self._adopt = adopt
         self._kept = Kept()
 
     async def read_again(self, *, fresh: bool = False) -> None:
@@ -92,6 +95,7 @@ class Configured:
             kept=lambda: self._kept,
             findings=Findings() if fresh else self.current.findings.succeeded(),
         )
+        self._adopt(self.current)
 
     # --- changes ---------------------------------------------------------------------------
 

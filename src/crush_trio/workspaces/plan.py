@@ -36,11 +36,10 @@ class Plan:
     id: WorkspaceID
     server_env: Mapping[str, str] = attrs.field(repr=False)
 
-    @property
-    def process_env(self) -> dict[str, str]:
-        """What sub-processes get: the server's environment with the creator's over it."""
+    def process_env(self, config: Configuration) -> dict[str, str]:
+        """Return what sub-processes get: the environment of ``config`` with the creator's over it."""
         pairs = (entry.partition("=") for entry in self.request.env or ())
-        return {**self.config.env, **{name: value for name, _, value in pairs if name}}
+        return {**config.env, **{name: value for name, _, value in pairs if name}}
 
     @property
     def skills_paths(self) -> tuple[str, ...]:

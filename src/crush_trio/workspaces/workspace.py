@@ -115,6 +115,7 @@ class Workspace:
             equipment.read_config,
             self._start_change,
             self.tell_config_changed,
+            self._adopt,
         )
         self.observer = equipment.observer
         self.hub = Hub(
@@ -140,7 +141,7 @@ class Workspace:
         self._idle.set()
         self.surroundings = Surroundings(
             working_dir=str(plan.directory),
-            env=plan.process_env,
+            env=plan.process_env(plan.config),
             permissions=self.permissions,
             questions=self.questions,
             jobs=jobs,
@@ -302,6 +303,15 @@ class Workspace:
     def config(self) -> Configuration:
         """The configuration in force; the agent has the one of its last update."""
         return self.configured.current
+
+    def _adopt(self, config: Configuration) -> None:
+        """Follow a configuration that comes into force, where it does not wait for an update.
+
+        Turns in flight keep the surroundings that they began with, but not what is allowed unasked.
+        """
+        self.permissions.allow_unasked(config.wire.permissions.allowed_tools)
+        env = self.plan.process_env(config)
+        self.surroundings = attrs.evolve(self.surroundings, env=env, limits=config.wire.tools)
 
     async def update_agent(self) -> None:
         """Read the configuration again and let the agent use it (R-38).
@@ -501,7 +511,7 @@ def _home(
         directory=workspace.plan.directory,
         store=data.store,
         histories=data.histories,
-        surroundings=workspace.surroundings,
+        surroundings=lambda: workspace.surroundings,
         providers=providers,
         start=workspace.start,
         fold=fold,
