@@ -86,6 +86,20 @@ async def test_a_change_that_raises_writes_nothing(tmp_path: Path) -> None:
     await edit(path, add)
 
 
+async def test_a_value_that_is_nested_too_deeply_is_refused_and_writes_nothing(
+    tmp_path: Path,
+) -> None:
+    """A client may send what our JSON can read and Python's cannot write."""
+    path = tmp_path / "crush.json"
+    path.write_text("{}")
+    deep: dict[str, Any] = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        await edit(path, lambda document: document.update(deep))
+    assert path.read_text() == "{}"
+
+
 async def test_a_place_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
     """Here the directory is a file."""
     (tmp_path / "file").touch()

@@ -110,7 +110,12 @@ async def test_other_channels_are_refused_and_change_nothing(
 
 @pytest.mark.promise("C4")
 @pytest.mark.parametrize(
-    ("path", "message"), [("", "path is required"), ("file", "not a usable directory")]
+    ("path", "message"),
+    [
+        ("", "path is required"),
+        ("file", "not a usable directory"),
+        ("a/" * 1_900, "nested too deeply"),
+    ],
 )
 async def test_a_path_that_is_no_directory_is_refused(
     path: str, message: str, autojump_clock: MockClock, tmp_path: Path

@@ -94,13 +94,20 @@ def _replace(path: Path, document: dict[str, Any], old: str) -> None:
 
 
 def _encoded(document: dict[str, Any], old: str) -> bytes:
-    """Return a document as JSON: indented if the file was, else in one line."""
+    """Return a document as JSON: indented if the file was, else in one line.
+
+    Raises:
+        ConfigError: it is nested too deeply to be written.
+    """
     lines = old.splitlines()
-    if len(lines) < 2:
-        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-        return text.encode()
-    indent = next((line[: len(line) - len(line.lstrip())] for line in lines[1:]), "") or "  "
-    return (json.dumps(document, ensure_ascii=False, indent=indent) + "\n").encode()
+    try:
+        if len(lines) < 2:
+            text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+            return text.encode()
+        indent = next((line[: len(line) - len(line.lstrip())] for line in lines[1:]), "") or "  "
+        return (json.dumps(document, ensure_ascii=False, indent=indent) + "\n").encode()
+    except RecursionError as error:
+        raise ConfigError("the value is nested too deeply") from error
 
 
 def section(document: dict[str, Any], *keys: str) -> dict[str, Any]:

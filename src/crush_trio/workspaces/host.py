@@ -350,6 +350,8 @@ def _directory(path: str) -> Path:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise BadRequestError(f"path {path!r} is not a usable directory: {reason}") from error
+    except RecursionError as error:  # pathlib makes one missing parent inside the other
+        raise BadRequestError("path is not a usable directory: it is nested too deeply") from error
     return directory
 
 
