@@ -42,7 +42,7 @@ def submit(
     interactive: bool | None = None,
 ) -> Run:
     """Prompt as a route does."""
-    wanted = workspace.is_interactive(interactive, has_run_id=run_id is not None)
+    wanted = workspace.agent_setup.is_interactive(interactive, has_run_id=run_id is not None)
     prompt = Prompt("hello", interactive=wanted)
     identity = None if run_id is None else RunID(run_id)
     return accepted(workspace.submit(session_id, prompt, identity))
@@ -80,13 +80,13 @@ async def test_who_is_interactive_is_decided_for_each_prompt(
     """The prompt's own word, else a run id after an init with false; an init with true undoes nothing."""
     async with open_town(tmp_path) as town:
         workspace = await town.open()
-        assert workspace.is_interactive(None, has_run_id=True)
-        await workspace.init_agent(interactive=False)
-        await workspace.init_agent(interactive=True)
-        assert not workspace.is_interactive(None, has_run_id=True)
-        assert workspace.is_interactive(None, has_run_id=False)
-        assert workspace.is_interactive(True, has_run_id=True)
-        assert not workspace.is_interactive(False, has_run_id=False)
+        assert workspace.agent_setup.is_interactive(None, has_run_id=True)
+        await workspace.agent_setup.init(interactive=False)
+        await workspace.agent_setup.init(interactive=True)
+        assert not workspace.agent_setup.is_interactive(None, has_run_id=True)
+        assert workspace.agent_setup.is_interactive(None, has_run_id=False)
+        assert workspace.agent_setup.is_interactive(True, has_run_id=True)
+        assert not workspace.agent_setup.is_interactive(False, has_run_id=False)
 
 
 async def test_a_run_that_nobody_attends_to_asks_nothing(

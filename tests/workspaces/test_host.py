@@ -236,7 +236,7 @@ async def test_a_client_that_returns_within_the_grace_finds_its_workspace(
             again = await town.open()
             assert again is not workspace
             assert again.id != workspace.id
-            assert (await again.session(session)).id == session
+            assert (await again.sessions.get(session)).id == session
 
 
 @pytest.mark.promise("W3", "W4")

@@ -167,8 +167,12 @@ async def test_cancel_clear_and_queue_concern_one_session(
             one, two, idle = [await town.session(workspace) for _ in range(3)]
             first, second = [accepted(workspace.submit(s, Prompt("hello"))) for s in (one, two)]
             waiting = accepted(workspace.submit(one, Prompt("next"), RunID("next")))
-            assert workspace.waiting_prompts(one) == ["next"]
-            assert workspace.waiting_prompts(two) == workspace.waiting_prompts(idle) == []
+            assert workspace.sessions.waiting_prompts(one) == ["next"]
+            assert (
+                workspace.sessions.waiting_prompts(two)
+                == workspace.sessions.waiting_prompts(idle)
+                == []
+            )
             assert workspace.clear(one).runs == (waiting,)
             assert workspace.cancel(idle).runs == workspace.clear(idle).runs == ()
             receipt = workspace.cancel(one)
@@ -198,7 +202,7 @@ async def test_the_deletion_of_a_session_also_ends_a_prompt_that_comes_meanwhile
                 first = accepted(workspace.submit(session, Prompt("one")))
                 await model.wait_request(1)
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(workspace.delete_session, session)
+                    nursery.start_soon(workspace.sessions.delete, session)
                     await model.leaving.wait()
                     later = accepted(workspace.submit(session, Prompt("two"), RunID("two")))
                     model.let_go.set()
@@ -207,9 +211,9 @@ async def test_the_deletion_of_a_session_also_ends_a_prompt_that_comes_meanwhile
             assert isinstance(events[-1].payload, Session)
             assert sum(map(is_end, events)) == 2
             with pytest.raises(UnknownSessionError):
-                await workspace.session(session)
+                await workspace.sessions.get(session)
             with pytest.raises(UnknownSessionError):
-                await workspace.delete_session(session)
+                await workspace.sessions.delete(session)
 
 
 @pytest.mark.promise("R3", "R5")
@@ -231,7 +235,7 @@ async def test_the_deletion_waits_for_a_run_that_has_concluded(
                 await wait_all_tasks_blocked()
                 assert run.concluded
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(workspace.delete_session, session)
+                    nursery.start_soon(workspace.sessions.delete, session)
                     await wait_all_tasks_blocked()
                     assert not run.settled
                     assert workspace.cancel(session).runs == ()
@@ -434,7 +438,7 @@ async def test_a_title_outlives_its_run_and_keeps_the_workspace_for_a_while(
             await trio.sleep(29)
             model.title_gate.set()
             await wait_all_tasks_blocked()
-            assert (await workspace.session(session)).title == "Scripted title"
+            assert (await workspace.sessions.get(session)).title == "Scripted title"
             await trio.sleep(9)
             assert town.host.get(workspace.id) is workspace
             await trio.sleep(2)
@@ -475,7 +479,7 @@ async def test_a_slow_title_is_still_set_while_somebody_is_there(
                 await trio.sleep(120)
                 model.title_gate.set()
                 await wait_all_tasks_blocked()
-                assert (await workspace.session(session)).title == "Scripted title"
+                assert (await workspace.sessions.get(session)).title == "Scripted title"
 
 
 @pytest.mark.promise("C3")
@@ -505,7 +509,7 @@ async def test_a_title_that_fails_concerns_nobody(
                 await run.finished.wait()
                 assert (run.outcome, run.text) == ("completed", text)
             await wait_all_tasks_blocked()
-            title = (await workspace.session(session)).title
+            title = (await workspace.sessions.get(session)).title
             expected = "Untitled Session" if isinstance(error, ProviderError) else "New Session"
             assert title == expected
 
@@ -553,7 +557,7 @@ async def test_a_configuration_that_cannot_be_read_leaves_the_old_one(
             session = await town.session(workspace)
             (town.directory / "crush.json").write_text("{")
             with pytest.raises(ConfigError):
-                await workspace.update_agent()
+                await workspace.agent_setup.update()
             run = accepted(workspace.submit(session, Prompt("hello")))
             await run.finished.wait()
             assert run.outcome == "completed"
@@ -573,7 +577,7 @@ async def test_a_reload_counts_from_the_next_run_on(
             second = accepted(workspace.submit(session, Prompt("hello"), RunID("second")))
             await model.wait_request(1)
             write_config(town.directory, options={"disabled_tools": ["ls"]})
-            await workspace.update_agent()
+            await workspace.agent_setup.update()
             gate.set()
             await second.finished.wait()
             assert (first.text, second.text) == ("one", "two")
@@ -588,13 +592,13 @@ async def test_who_can_be_asked_is_said_by_the_prompt_or_by_the_last_client_that
     with trio.fail_after(LIMIT):
         async with open_town(tmp_path) as town:
             workspace = await town.open()
-            assert workspace.is_interactive(None, has_run_id=True)
-            await workspace.init_agent(interactive=False)
-            await workspace.init_agent(interactive=True)
-            assert not workspace.is_interactive(None, has_run_id=True)
-            assert workspace.is_interactive(None, has_run_id=False)
-            assert workspace.is_interactive(True, has_run_id=True)
-            assert not workspace.is_interactive(False, has_run_id=False)
+            assert workspace.agent_setup.is_interactive(None, has_run_id=True)
+            await workspace.agent_setup.init(interactive=False)
+            await workspace.agent_setup.init(interactive=True)
+            assert not workspace.agent_setup.is_interactive(None, has_run_id=True)
+            assert workspace.agent_setup.is_interactive(None, has_run_id=False)
+            assert workspace.agent_setup.is_interactive(True, has_run_id=True)
+            assert not workspace.agent_setup.is_interactive(False, has_run_id=False)
 
 
 # --- closing ------------------------------------------------------------------------------------------------
@@ -657,7 +661,7 @@ async def test_a_flush_of_an_idle_session_does_nothing(
     with trio.fail_after(LIMIT):
         async with open_town(tmp_path) as town:
             workspace = await town.open()
-            await workspace.flush(SessionID("nowhere"))
+            await workspace.sessions.flush(SessionID("nowhere"))
             assert workspace.data._lanes == {}
 
 
@@ -675,7 +679,7 @@ async def test_a_flush_stores_what_a_running_turn_has_said(
             workspace.submit(session, Prompt("hello"))
             await trio.sleep(2)
             assert (await workspace.data.store.messages(session))[-1].text == "Once "
-            await workspace.flush(session)
+            await workspace.sessions.flush(session)
             assert (await workspace.data.store.messages(session))[-1].text == "Once and again."
 
 

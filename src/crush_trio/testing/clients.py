@@ -248,7 +248,7 @@ class Client:
 
         async def work(life: Life) -> object:
             workspace = await self._workspace(life)
-            await workspace.flush(SessionID(session))
+            await workspace.sessions.flush(SessionID(session))
             return await workspace.data.store.messages(SessionID(session))
 
         return self.core.call(f"{self.name} reads {session}", work)

@@ -62,7 +62,7 @@ def _queued(core: Core) -> list[tuple[Workspace, str]]:
     return [
         (workspace, session)
         for workspace, session in _busy(core)
-        if workspace.waiting_prompts(SessionID(session))
+        if workspace.sessions.waiting_prompts(SessionID(session))
     ]
 
 

@@ -220,7 +220,7 @@ class Life:
         self.deleting.add(session)
         try:
             self.expect_cancelled(workspace, session, must=False)
-            await workspace.delete_session(SessionID(session))
+            await workspace.sessions.delete(SessionID(session))
         finally:
             self.deleting.discard(session)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from crush_trio.workspaces.equipment import Equipment
 from crush_trio.workspaces.host import WorkspaceHost, open_workspace_host
 from crush_trio.workspaces.register import Register, open_register
 from crush_trio.workspaces.saved import StateFile
-from crush_trio.workspaces.workspace import Equipment, Workspace
+from crush_trio.workspaces.workspace import Workspace
 
 __all__ = [
     "Equipment",

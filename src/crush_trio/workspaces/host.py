@@ -29,12 +29,14 @@ from crush_trio.ids import ClientID, WorkspaceID, new_id
 from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.workspaces.claims import Claims
 from crush_trio.workspaces.datadir import DataDirectories, StoreOpener
+from crush_trio.workspaces.equipment import Equipment
 from crush_trio.workspaces.logs import enter_log
+from crush_trio.workspaces.opening import open_workspace
 from crush_trio.workspaces.plan import Plan
 from crush_trio.workspaces.register import Register
 from crush_trio.workspaces.saved import SavedClaim, SavedWorkspace
 from crush_trio.workspaces.slots import Slot, Slots, why_not_open
-from crush_trio.workspaces.workspace import Equipment, Workspace, open_workspace
+from crush_trio.workspaces.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 

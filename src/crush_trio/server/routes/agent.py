@@ -27,13 +27,13 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     async def init(workspace_id: str) -> Response:
         """Build the agent anew; the body is read only if a length announces one (R-37)."""
         wanted = await read_body(AgentInit) if request.content_length else AgentInit()
-        await host.get(workspace_id).init_agent(interactive=wanted.interactive)
+        await host.get(workspace_id).agent_setup.init(interactive=wanted.interactive)
         return empty()
 
     @routes.post("/update")
     @operation("Let the agent read the configuration again.")
     async def update(workspace_id: str) -> Response:
-        await host.get(workspace_id).update_agent()
+        await host.get(workspace_id).agent_setup.update()
         return empty()
 
     @routes.get("/default-small-model")
@@ -50,7 +50,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     @operation("A session, and whether it is busy.", reply=AgentSession)
     async def session(workspace_id: str, session_id: str) -> Response:
         workspace = host.get(workspace_id)
-        found = await workspace.session(SessionID(session_id))
+        found = await workspace.sessions.get(SessionID(session_id))
         busy = workspace.data.busy(SessionID(session_id))
         return answer(AgentSession(found.id, title=found.title, is_busy=busy))
 

@@ -41,7 +41,9 @@ def prompt_of(wanted: AgentMessage, workspace: Workspace) -> Prompt:
         ),
         local_model=wanted.local_model,
         model=wanted.model,
-        interactive=workspace.is_interactive(wanted.interactive, has_run_id=bool(wanted.run_id)),
+        interactive=workspace.agent_setup.is_interactive(
+            wanted.interactive, has_run_id=bool(wanted.run_id)
+        ),
     )
 
 
@@ -121,12 +123,14 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     @routes.get("/sessions/<session_id>/prompts/queued")
     @operation("How many prompts wait.", reply=int)
     async def queued(workspace_id: str, session_id: str) -> Response:
-        return answer(len(host.get(workspace_id).waiting_prompts(SessionID(session_id))))
+        return answer(len(host.get(workspace_id).sessions.waiting_prompts(SessionID(session_id))))
 
     @routes.get("/sessions/<session_id>/prompts/list")
     @operation("The texts of the prompts that wait, in order.", reply=list[str] | None)
     async def prompts(workspace_id: str, session_id: str) -> Response:
-        return answer(host.get(workspace_id).waiting_prompts(SessionID(session_id)) or None)
+        return answer(
+            host.get(workspace_id).sessions.waiting_prompts(SessionID(session_id)) or None
+        )
 
     @routes.post("/sessions/<session_id>/prompts/clear")
     @operation("Drop the prompts that wait.")

@@ -54,7 +54,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     @operation("One session.", reply=Session)
     async def get(workspace_id: str, session_id: str) -> Response:
         workspace = host.get(workspace_id)
-        return answer(told(workspace, await workspace.session(SessionID(session_id))))
+        return answer(told(workspace, await workspace.sessions.get(SessionID(session_id))))
 
     @routes.put("/sessions/<session_id>")
     @operation("Rename a session; the body's id decides.", body=SaveSession, reply=Session)
@@ -64,7 +64,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
         workspace = host.get(workspace_id)
         if wanted.cost < 0:
             raise BadRequestError(f"cost must not be negative: {wanted.cost}")
-        await workspace.session(SessionID(wanted.id))
+        await workspace.sessions.get(SessionID(wanted.id))
         job = workspace.data.store.rename_session(
             SessionID(wanted.id), wanted.title, todos=wanted.todos, cost=wanted.cost
         )
@@ -73,14 +73,14 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     @routes.delete("/sessions/<session_id>")
     @operation("Cancel a session's runs, then delete it.")
     async def delete(workspace_id: str, session_id: str) -> Response:
-        await host.get(workspace_id).delete_session(SessionID(session_id))
+        await host.get(workspace_id).sessions.delete(SessionID(session_id))
         return empty()
 
     @routes.get("/sessions/<session_id>/messages")
     @operation("All messages of a session, oldest first.", reply=list[WireMessage])
     async def messages(workspace_id: str, session_id: str) -> Response:
         workspace = host.get(workspace_id)
-        await workspace.flush(SessionID(session_id))
+        await workspace.sessions.flush(SessionID(session_id))
         return _messages(await workspace.data.store.messages(SessionID(session_id)))
 
     @routes.get("/sessions/<session_id>/messages/user")

@@ -7,15 +7,25 @@ by going away, and the workspace by closing; no cancel of a run touches it, and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 import trio
 
-from crush_trio.errors import BadRequestError, CrushTrioError, WorkspaceClosingError, error_text
-from crush_trio.messages import ShellCommand, encodable
+from crush_trio.errors import (
+    BadRequestError,
+    CrushTrioError,
+    UnknownSessionError,
+    WorkspaceClosingError,
+    error_text,
+)
+from crush_trio.ids import MessageID, SessionID, new_id
+from crush_trio.messages import STOP, Message, ShellCommand, ShellCommandPart, encodable
+from crush_trio.tools.base import Surroundings
 from crush_trio.tools.capture import Capture, Captured
 from crush_trio.tools.processes import Shell, quiet_environment
+from crush_trio.workspaces.claims import Claims
+from crush_trio.workspaces.datadir import DataDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +91,62 @@ class UserCommand:
         stdout, stderr = _text(self._stdout.text()), _text(self._stderr.text())
         between = "\n" if stdout and stderr else ""
         return ShellCommand(self.command, encodable(stdout + between + stderr), self._status)
+
+
+class UserCommands:
+    """Runs the users' commands of a workspace and notes them in its sessions.
+
+    Args:
+        nursery: Owns the processes; the workspace's.
+        claims: Who keeps the workspace open: a command does while it runs.
+        data: Where sessions are.
+        surroundings: What tools get now, and so do commands; sync.
+        shell: Runs them.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        claims: Claims,
+        data: DataDirectory,
+        surroundings: Callable[[], Surroundings],
+        shell: Shell,
+    ) -> None:
+        self._nursery = nursery
+        self._claims = claims
+        self._data = data
+        self._surroundings = surroundings
+        self._shell = shell
+
+    async def run(self, session_id: SessionID, command: str) -> ShellCommand:
+        """Run a command and note it in a session, if there is such a session.
+
+        If this call is cancelled, the command is ended and nothing is noted.
+
+        Raises:
+            BadRequestError: the command cannot be run.
+            WorkspaceClosingError: it was ended, because the workspace closes.
+        """
+        around = self._surroundings()
+        grace = around.settings.kill_grace
+        running = UserCommand(command, around.working_dir, around.env, self._shell, grace)
+        self._nursery.start_soon(running.run, name="user's command")
+        self._claims.begin(running)
+        try:
+            await running.finished.wait()
+        finally:
+            running.scope.cancel("its caller has gone")
+            self._claims.end(running)
+        done = running.result()
+        now = int(around.now())
+        parts = (ShellCommandPart(done), STOP)
+        message = Message(MessageID(new_id()), session_id, "user", parts, "", "", now, now)
+        try:
+            await self._data.store.create_message(message).wait()
+        except UnknownSessionError:
+            logger.info("a command of session %s, which does not exist, is not noted", session_id)
+        self._data.histories.drop(session_id)  # the next prompt tells the model of it
+        return done
 
 
 def _text(captured: Captured) -> str:
