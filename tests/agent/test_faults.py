@@ -19,7 +19,7 @@ from core_kit import (
     told,
     tool,
 )
-from crush_trio.agent.turn import FAILED_RESULT
+from crush_trio.agent.step import FAILED_RESULT
 from crush_trio.errors import StoreError
 from crush_trio.messages import Message
 from crush_trio.providers.scripted import Call, Hang, Say, WaitFor

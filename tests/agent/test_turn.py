@@ -22,7 +22,7 @@ from core_kit import (
     tool,
 )
 from crush_trio.agent.repair import BROKEN_ARGUMENTS
-from crush_trio.agent.turn import CANCELLED_RESULT, FAILED_RESULT
+from crush_trio.agent.step import CANCELLED_RESULT, FAILED_RESULT
 from crush_trio.errors import ConfigError, ProviderError
 from crush_trio.ids import SessionID
 from crush_trio.messages import ToolCall
