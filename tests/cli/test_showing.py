@@ -89,6 +89,22 @@ TALK = [
 ]
 
 
+def test_the_skills_that_were_loaded_are_told_once() -> None:
+    """Of what ``view`` has shown of them (agent contract 2.6 and 8.5)."""
+    about = {"resource_type": "skill", "resource_name": "jq", "resource_description": "JSON."}
+    results = [json.dumps(about), "", "[]", '{"resource_type": 5}', json.dumps(about)]
+    talk = [
+        WireMessage(
+            (WireToolResultPart(WireToolResult("c", "view", "text", metadata=metadata)),),
+            created_at=at,
+        )
+        for at, metadata in enumerate(results)
+    ]
+    (skill,) = json.loads(to_json(SESSION, talk))["meta"]["skills"]
+    loaded = "1970-01-01T00:00:00Z"
+    assert skill == {"name": "jq", "description": "JSON.", "loaded_at": loaded}
+
+
 def test_a_session_as_json_has_crushs_shape() -> None:
     """Empty values are left out of parts; a shell command is told, where Crush has no word for it."""
     told = json.loads(to_json(SESSION, TALK))
@@ -102,6 +118,7 @@ def test_a_session_as_json_has_crushs_shape() -> None:
         "prompt_tokens": 7,
         "completion_tokens": 0,
         "total_tokens": 7,
+        "skills": [],
     }
     assert told["messages"][0] == {
         "id": "m1",

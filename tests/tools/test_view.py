@@ -159,6 +159,28 @@ async def test_a_file_outside_is_asked_for(tmp_path: Path) -> None:
     assert request.path == str(tmp_path)
 
 
+async def test_a_file_that_is_a_skill_is_told_as_one(tmp_path: Path) -> None:
+    """Clients show what was loaded by its name (agent contract 2.6)."""
+    skill = tmp_path / "jq" / "SKILL.md"
+    skill.parent.mkdir()
+    skill.write_text("---\nname: jq\ndescription: JSON.\n---\nUse jq.\n")
+    (tmp_path / "jq" / "more.md").write_text("more\n")
+    with trio.fail_after(5):
+        async with open_toolbox(tmp_path, skills_paths=(str(tmp_path),)) as box:
+            loaded = await box.call("view", file_path=str(skill))
+            other = await box.call("view", file_path=str(skill.with_name("more.md")))
+    assert loaded.metadata is not None
+    assert {name: told for name, told in loaded.metadata.items() if "resource" in name} == {
+        "resource_type": "skill",
+        "resource_name": "jq",
+        "resource_description": "JSON.",
+    }
+    assert other.metadata == {
+        "file_path": str(skill.with_name("more.md")),
+        "content": "more\n",
+    }
+
+
 async def test_files_of_skills_are_shown_unasked_and_whole(tmp_path: Path) -> None:
     """Their directories may be anywhere (agent contract 2.6)."""
     inside, skills = tmp_path / "inside", tmp_path / "skills"

@@ -33,6 +33,14 @@ from crush_trio.wire.messages import (
 from crush_trio.wire.sessions import Session
 
 
+class _Resource(msgspec.Struct, frozen=True):
+    """What the metadata of ``view`` tells of a file that is more than a file."""
+
+    resource_type: str = ""
+    resource_name: str = ""
+    resource_description: str = ""
+
+
 async def show_session(
     cwd: str, host: Address | None, which: str | None, *, as_json: bool
 ) -> ExitCode:
@@ -104,9 +112,32 @@ def to_json(session: Session, messages: Sequence[WireMessage]) -> str:
         "prompt_tokens": session.prompt_tokens,
         "completion_tokens": session.completion_tokens,
         "total_tokens": session.prompt_tokens + session.completion_tokens,
+        "skills": _skills(messages),
     }
     told = {"meta": meta, "messages": [_message(message) for message in messages]}
     return json.dumps(told, ensure_ascii=False, indent=2)
+
+
+def _skills(messages: Sequence[WireMessage]) -> list[dict[str, str]]:
+    """Return the skills that were loaded, each when it was for the first time (agent contract 2.6)."""
+    found: dict[str, dict[str, str]] = {}
+    for message in messages:
+        for part in message.parts:
+            if not isinstance(part, WireToolResultPart):
+                continue
+            about = _about(part.data.metadata)
+            if about.resource_type == "skill":
+                told = {"name": about.resource_name, "description": about.resource_description}
+                told["loaded_at"] = _moment(message.created_at)
+                found.setdefault(about.resource_name, told)
+    return list(found.values())
+
+
+def _about(metadata: str) -> _Resource:
+    try:
+        return msgspec.json.decode(metadata, type=_Resource)
+    except msgspec.MsgspecError:  # a tool may tell clients anything
+        return _Resource()
 
 
 def _message(message: WireMessage) -> dict[str, Any]:

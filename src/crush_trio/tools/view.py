@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 
 from crush_trio.errors import BadRequestError
+from crush_trio.skills.skill import SkillError, read_skill
 from crush_trio.tools.arguments import required
 from crush_trio.tools.base import ToolAnswer, ToolContext, denied
 from crush_trio.tools.builtin import Builtin
@@ -68,6 +69,8 @@ class View(Builtin[ViewParams]):
         section = await work_on(found.st_size, read)
         await record_read(context, path, found).wait()
         metadata = {"file_path": path, "content": section.text}
+        if skill:
+            metadata |= await work_on(found.st_size, partial(_skill, path))
         return ToolAnswer(f"<file>\n{section.numbered()}\n</file>\n", metadata=metadata)
 
     async def _permitted(self, path: str, params: ViewParams, context: ToolContext) -> bool:
@@ -80,6 +83,16 @@ class View(Builtin[ViewParams]):
             params={"file_path": path, "offset": params.offset, "limit": params.limit},
             path=path,
         )
+
+
+def _skill(path: str) -> dict[str, str]:
+    """Return what clients are told of a file that is a skill: they show that it was loaded. Blocks."""
+    try:
+        found = read_skill(Path(path), "user")
+    except SkillError:
+        return {}
+    about = {"resource_name": found.name, "resource_description": found.description}
+    return {"resource_type": "skill", **about}
 
 
 async def _picture(path: str, size: int, context: ToolContext) -> ToolAnswer:
