@@ -8,58 +8,33 @@ request reaches a dying one (W3). What a restart must know of them is in the ``r
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
-import attrs
 import trio
 
-from crush_trio.config import resolve
 from crush_trio.errors import (
-    BadRequestError,
     ClientRetiredError,
     ServerClosingError,
     WorkspaceClosingError,
     WorkspaceNotFoundError,
 )
-from crush_trio.ids import ClientID, WorkspaceID, new_id
+from crush_trio.ids import ClientID, WorkspaceID
 from crush_trio.wire.workspaces import CreateWorkspace
-from crush_trio.workspaces.claims import Claims
 from crush_trio.workspaces.datadir import DataDirectories, StoreOpener
 from crush_trio.workspaces.equipment import Equipment
 from crush_trio.workspaces.logs import enter_log
 from crush_trio.workspaces.opening import open_workspace
-from crush_trio.workspaces.plan import Plan
+from crush_trio.workspaces.paths import one_name, usable_directory
+from crush_trio.workspaces.plan import make_plan
 from crush_trio.workspaces.register import Register
-from crush_trio.workspaces.saved import SavedClaim, SavedWorkspace
+from crush_trio.workspaces.saved import SavedWorkspace
 from crush_trio.workspaces.slots import Slot, Slots, why_not_open
+from crush_trio.workspaces.wanted import WantedWorkspaces
 from crush_trio.workspaces.workspace import Workspace
 
 logger = logging.getLogger(__name__)
-
-CHANNELS_DIFFER = (
-    "requested channels differ from the existing workspace; "
-    "channels are an explicit opt-in and are not shared across duplicate creates"
-)
-"""Crush's refusal of a create that joins with other channels (wire contract 2.4)."""
-
-
-@attrs.define(eq=False)
-class _Opening:
-    """What a workspace is opened with."""
-
-    id: WorkspaceID
-    directory: Path
-    request: CreateWorkspace
-    claims: Claims = attrs.field(init=False)
-
-    def saved(self) -> SavedWorkspace:
-        """Return what a restart must know."""
-        claims = tuple(SavedClaim(*client) for client in self.claims.clients())
-        return SavedWorkspace(self.id, str(self.directory), self.request, claims)
 
 
 class WorkspaceHost:
@@ -83,11 +58,9 @@ class WorkspaceHost:
         self._env = env
         self._workspaces = Slots[Path, Workspace](nursery, self._serve_workspace)
         self._data = DataDirectories(nursery, open_store, equipment.settings, equipment.observer)
-        self._openings: dict[Path, _Opening] = {}
         self._by_id: dict[WorkspaceID, Slot[Path, Workspace]] = {}
+        self._wanted = WantedWorkspaces(equipment.settings, register, self._by_id.__contains__)
         self._retired: set[ClientID] = set()
-        self._emptied_at = trio.current_time()
-        self._changed = trio.Event()
 
     def __repr__(self) -> str:
         return f"<WorkspaceHost {len(self._by_id)} open{' closing' if self.closing else ''}>"
@@ -132,22 +105,20 @@ class WorkspaceHost:
             CrushTrioError: the workspace could not be opened.
         """
         self._check(client)
-        directory = _directory(request.path)
+        directory = usable_directory(request.path)
         while True:
             await self._workspaces.wait_not_closing(directory)
             self._check(client)
             slot = self._workspaces.find_or_start(directory)
-            opening = self._opening(directory, request)
-            if (opening.request.channels or ()) != (request.channels or ()):
-                raise BadRequestError(CHANNELS_DIFFER)
-            opening.claims.hold(client, request.version)  # before any await: it stays open for us
-            self._notify()
+            wanted = self._wanted.want(directory, request)
+            wanted.check_joinable(request)
+            wanted.claims.hold(client, request.version)  # before any await: it stays open for us
             await slot.settled.wait()
             self._check(client)
             if slot.error is not None:
                 raise why_not_open(slot.error, directory)
             if slot.value is not None and not slot.closing:
-                opening.claims.hold(client, request.version)  # the opening may have outlasted it
+                wanted.claims.hold(client, request.version)  # the opening may have outlasted it
                 return slot.value
 
     async def reopen(self, workspace_id: str) -> None:
@@ -162,21 +133,20 @@ class WorkspaceHost:
         """
         await trio.lowlevel.checkpoint()
         while (saved := self._closed(workspace_id)) is not None:
-            directory = _directory(saved.directory)
+            directory = usable_directory(saved.directory)
             await self._workspaces.wait_not_closing(directory)
             if self.closing:
                 raise WorkspaceClosingError
             if self._closed(workspace_id) is not saved:
                 continue
             slot = self._workspaces.find_or_start(directory)
-            opening = self._opening(directory, saved.request, saved)
-            opening.claims.linger()
-            self._notify()
+            wanted = self._wanted.want(directory, saved.request, saved)
+            wanted.claims.linger()
             await slot.settled.wait()
             if slot.error is not None:
                 raise why_not_open(slot.error, directory)
-            opening.claims.linger()  # the opening may have outlasted it
-            if opening.id != saved.id:  # a link leads elsewhere now, where another one is open
+            wanted.claims.linger()  # the opening may have outlasted it
+            if wanted.id != saved.id:  # a link leads elsewhere now, where another one is open
                 self._register.remove(saved.id)
 
     def _closed(self, workspace_id: str) -> SavedWorkspace | None:
@@ -184,25 +154,6 @@ class WorkspaceHost:
         if WorkspaceID(workspace_id) in self._by_id:
             return None
         return self._register.get(workspace_id)
-
-    def _opening(
-        self, directory: Path, request: CreateWorkspace, saved: SavedWorkspace | None = None
-    ) -> _Opening:
-        """Return what opens a directory; a saved workspace gets back its id and its clients."""
-        opening = self._openings.get(directory)
-        if opening is None:
-            saved = saved or self._register.at(directory)
-            identity = WorkspaceID(new_id()) if saved is None else saved.id
-            opening = self._openings[directory] = _Opening(identity, directory, request)
-            opening.claims = Claims(self._equipment.settings, partial(self._save, opening))
-            for claim in () if saved is None else saved.claims:
-                opening.claims.hold(claim.client_id, claim.version)
-        return opening
-
-    def _save(self, opening: _Opening) -> None:
-        """Let a restart know a workspace as it is now, if it is open."""
-        if opening.id in self._by_id and self._openings.get(opening.directory) is opening:
-            self._register.put(opening.id, opening.saved)
 
     def _check(self, client: ClientID) -> None:
         if self.closing:
@@ -212,35 +163,27 @@ class WorkspaceHost:
 
     async def _serve_workspace(self, slot: Slot[Path, Workspace]) -> None:
         """Be a workspace's lifetime: it is open while this call runs."""
-        opening = self._openings[slot.key]
-        opening.claims.begin(slot)  # however long it takes, no hold ends before it is open
+        wanted = self._wanted.at(slot.key)
+        wanted.claims.begin(slot)  # however long it takes, no hold ends before it is open
         opened: Workspace | None = None
         try:
-            request = opening.request
-            config = await resolve(
-                self._equipment.outside,
-                slot.key,
-                read=self._equipment.read_config,
-                env=self._env,
-                data_dir=request.data_dir,
-                debug=request.debug,
-            )
-            enter_log(_one_name(config.data_dir))
-            plan = Plan(request, slot.key, config, opening.id, self._env)
+            plan = await make_plan(wanted, self._equipment, self._env)
+            data_dir = one_name(plan.config.data_dir)
+            enter_log(data_dir)
             async with (
-                self._data.use(_one_name(config.data_dir)) as data,
-                open_workspace(plan, data, self._equipment, opening.claims) as workspace,
+                self._data.use(data_dir) as data,
+                open_workspace(plan, data, self._equipment, wanted.claims) as workspace,
             ):
                 slot.value = opened = workspace
                 self._by_id[workspace.id] = slot
                 self._equipment.observer.workspace_opened(workspace, slot.key, workspace.hub)
-                self._save(opening)
+                self._wanted.save(wanted)
                 await self._register.write()  # before anybody knows the id: it survives a kill
                 slot.settled.set()
                 logger.info("workspace %s is open: %s", workspace.id, slot.key)
-                opening.claims.end(slot)
+                wanted.claims.end(slot)
                 try:
-                    await opening.claims.wait_unclaimed()
+                    await wanted.claims.wait_unclaimed()
                     self._abandon(slot)  # in the same step as the decision: nobody slips in
                 finally:
                     self._withdraw(slot)  # before its streams end, also if it broke (W3)
@@ -248,8 +191,7 @@ class WorkspaceHost:
             self._withdraw(slot)
             if opened is not None:
                 self._equipment.observer.workspace_closed(opened, opened.left)
-            self._openings.pop(slot.key, None)
-            self._notify()
+            self._wanted.forget(slot.key)
 
     def _abandon(self, slot: Slot[Path, Workspace]) -> None:
         """Withdraw a workspace that nobody claims any more: a restart does not bring it back."""
@@ -277,12 +219,12 @@ class WorkspaceHost:
         """Let a client go from one workspace; the last one closes it at once (R-08). Not a checkpoint."""
         slot = self._by_id.get(WorkspaceID(workspace_id))
         if slot is not None:
-            self._openings[slot.key].claims.release(client)
+            self._wanted.at(slot.key).claims.release(client)
             self._close_if_left(slot)
             return
-        for opening in self._openings.values():
-            if opening.id == workspace_id:
-                opening.claims.release(client)
+        for wanted in self._wanted:
+            if wanted.id == workspace_id:
+                wanted.claims.release(client)
         self._register.part(workspace_id, client)
 
     def retire(self, client: ClientID) -> None:
@@ -291,8 +233,8 @@ class WorkspaceHost:
         Not a checkpoint.
         """
         self._retired.add(client)
-        for opening in self._openings.values():
-            opening.claims.retire(client)
+        for wanted in self._wanted:
+            wanted.claims.retire(client)
         for slot in list(self._by_id.values()):
             self._close_if_left(slot)
         for workspace_id in self._register.ids:
@@ -300,7 +242,7 @@ class WorkspaceHost:
                 self._register.part(workspace_id, client)
 
     def _close_if_left(self, slot: Slot[Path, Workspace]) -> None:
-        if self._openings[slot.key].claims.goodbye:
+        if self._wanted.at(slot.key).claims.goodbye:
             self._abandon(slot)
 
     # --- the end --------------------------------------------------------------------------------
@@ -309,8 +251,8 @@ class WorkspaceHost:
         """Open nothing any more, and close every workspace. Not a checkpoint (7.10)."""
         self.closing = True
         self._register.begin_closing()
-        for opening in self._openings.values():
-            opening.claims.part_all()
+        for wanted in self._wanted:
+            wanted.claims.part_all()
         for slot in list(self._by_id.values()):
             self._withdraw(slot)
 
@@ -319,42 +261,9 @@ class WorkspaceHost:
         while slots := self._workspaces.all() or self._data.all():
             await slots[0].closed.wait()
 
-    def _notify(self) -> None:
-        if not self._openings:
-            self._emptied_at = trio.current_time()
-        self._changed.set()
-        self._changed = trio.Event()
-
     async def wait_idle(self, linger: float) -> None:
         """Return once no workspace has been open or opening for ``linger`` seconds (7.9)."""
-        while self._openings or trio.current_time() < self._emptied_at + linger:
-            deadline = float("inf") if self._openings else self._emptied_at + linger
-            with trio.move_on_at(deadline):
-                await self._changed.wait()
-
-
-def _one_name(directory: Path) -> Path:
-    """Return what a directory is called by everybody; a loop of links keeps its name."""
-    return Path(os.path.realpath(directory))
-
-
-def _directory(path: str) -> Path:
-    """Return the resolved directory of a create, made if it is missing (R-07).
-
-    Raises:
-        BadRequestError: the path is missing, or is no directory.
-    """
-    if not path:
-        raise BadRequestError("path is required")
-    try:
-        directory = Path(path).resolve()
-        directory.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise BadRequestError(f"path {path!r} is not a usable directory: {reason}") from error
-    except RecursionError as error:  # pathlib makes one missing parent inside the other
-        raise BadRequestError("path is not a usable directory: it is nested too deeply") from error
-    return directory
+        await self._wanted.wait_none(linger)
 
 
 @asynccontextmanager

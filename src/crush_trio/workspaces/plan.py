@@ -10,12 +10,14 @@ import attrs
 import msgspec
 import trio
 
-from crush_trio.config import Configuration
+from crush_trio.config import Configuration, resolve
 from crush_trio.config.paths import find_project
 from crush_trio.ids import WorkspaceID
 from crush_trio.skills import Skills, discover
 from crush_trio.tools.files import expanded
 from crush_trio.wire.workspaces import CreateWorkspace
+from crush_trio.workspaces.equipment import Equipment
+from crush_trio.workspaces.wanted import WantedWorkspace
 
 
 @attrs.frozen
@@ -47,6 +49,29 @@ class Plan:
         options = self.config.wire.options
         paths = () if options is msgspec.UNSET else options.skills_paths
         return tuple(expanded(path, str(self.directory), self.config.env) for path in paths)
+
+
+async def make_plan(wanted: WantedWorkspace, equipment: Equipment, env: Mapping[str, str]) -> Plan:
+    """Return what a wanted workspace is opened with; its configuration is read and resolved.
+
+    Args:
+        wanted: The workspace.
+        equipment: Reads the configuration, and asks what it needs from outside.
+        env: The server's environment.
+
+    Raises:
+        ConfigError: the configuration cannot be read.
+    """
+    request = wanted.request
+    config = await resolve(
+        equipment.outside,
+        wanted.directory,
+        read=equipment.read_config,
+        env=env,
+        data_dir=request.data_dir,
+        debug=request.debug,
+    )
+    return Plan(request, wanted.directory, config, wanted.id, env)
 
 
 async def find_skills(plan: Plan) -> Skills:
