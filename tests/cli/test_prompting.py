@@ -415,6 +415,21 @@ async def test_the_model_that_was_asked_for_goes_with_the_prompt(world: World, n
     assert [prompt.model for prompt in world.twin.prompts] == ["acme/big"]
 
 
+@pytest.mark.parametrize(("ready", "route"), [(True, "agent/update"), (False, "agent/init")])
+async def test_the_files_are_read_again_before_the_prompt(
+    world: World, ready: bool, route: str
+) -> None:
+    """A key that was mended a moment ago counts, and so does a rule; also while nothing was set up."""
+    world.twin.ready = ready
+    answers(world, "Hello")
+    with trio.fail_after(5):
+        assert await world.run(request()) is not None
+    paths = [seen.path for seen in world.twin.seen if seen.method == "POST"]
+    read = next(i for i, path in enumerate(paths) if path.endswith(route))
+    sent = next(i for i, path in enumerate(paths) if path.endswith("/agent"))
+    assert read < sent
+
+
 async def test_ctrl_c_before_the_prompt_is_sent_leaves_at_once(world: World) -> None:
     """Nothing runs yet that could be cancelled."""
     leaving = trio.CancelScope()

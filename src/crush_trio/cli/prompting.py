@@ -88,8 +88,9 @@ async def prompt_workspace(
         ResponseError: the prompt was not accepted.
         ServerUnavailableError: the server went away and did not come back.
     """
+    is_ready = await _follow_files(workspace, output)
     model = "" if request.model is None else await find_model(workspace, request.model)
-    if not model and not (await workspace.agent()).is_ready:
+    if not model and not is_ready:
         await _prepare_embedded(workspace, request, output)
     session, known = await _choose_session(workspace, request)
     async with trio.open_nursery() as nursery:
@@ -105,17 +106,32 @@ async def prompt_workspace(
     return result
 
 
+async def _follow_files(workspace: WorkspaceClient, output: Output) -> bool:
+    """Let an agent use the files as they are now; return whether there is one.
+
+    The workspace may have been left open by somebody, and a key or a rule written since then. What
+    makes no sense is noted, and what was in force stays.
+    """
+    try:
+        if (await workspace.agent()).is_ready:
+            await workspace.update_agent()
+            return True
+    except ResponseError as error:
+        output.note(f"the configuration stays as it was: {error}")
+        return True
+    with suppress(ResponseError):  # nothing is set up
+        await workspace.init_agent(interactive=True)
+    return (await workspace.agent()).is_ready
+
+
 async def find_model(workspace: WorkspaceClient, name: str) -> str:
     """Return the full name of the model that was asked for, ``provider/model``.
 
-    The agent is told to read its configuration again first, so that a model which was configured
-    just now is found; other clients' model stays what it is.
+    Other clients' model stays what it is.
 
     Raises:
         BadRequestError: there is no such model, or more than one.
     """
-    with suppress(ResponseError):  # there may be no agent, or one that has to stay as it is
-        await workspace.update_agent()
     providers = (await workspace.config()).providers
     chosen = find({} if providers is msgspec.UNSET else providers, name)
     return f"{chosen.provider_id}/{chosen.model.id}"
