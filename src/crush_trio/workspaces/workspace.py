@@ -168,15 +168,9 @@ class Workspace:
             raise BadRequestError("session id is missing")
         if self.closing:
             raise WorkspaceClosingError
-        run = Run(
-            run_id or RunID(new_id()),
-            session_id,
-            prompt,
-            self.agent.turn(session_id),
-            self,
-            own_turn=run_id is not None
-            or bool(prompt.model),  # another model's turn is not its own
-        )
+        own_turn = run_id is not None or bool(prompt.model)  # another model's turn is not its own
+        turn = self.agent.turn(session_id)
+        run = Run(run_id or RunID(new_id()), session_id, prompt, turn, self, own_turn=own_turn)
         return self.data.lane(session_id).accept(run)
 
     def summarize(self, session_id: SessionID) -> Run:
