@@ -152,7 +152,13 @@ def test_a_tool_call_is_told_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
-    [('{"path": "a\\nb", "x": 1}', "view: a b"), ("{}", "view"), ("[1", "view: [1"), ("", "view")],
+    [
+        ('{"path": "a\\nb", "x": 1}', "view: a b"),
+        ('{"todos": [{"content": "\u00e4"}]}', 'view: [{"content": "\u00e4"}]'),
+        ("{}", "view"),
+        ("[1", "view: [1"),
+        ("", "view"),
+    ],
 )
 def test_a_call_is_told_in_one_line(arguments: str, line: str) -> None:
     """Arguments are what a model wrote: anything."""

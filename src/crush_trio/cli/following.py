@@ -135,7 +135,10 @@ def call_line(name: str, arguments: str) -> str:
         values = list(json.loads(arguments or "{}").values())
     except (ValueError, AttributeError):
         values = [arguments]
-    first = " ".join(str(values[0]).split()) if values else ""
+    first = values[0] if values else ""
+    if not isinstance(first, str):
+        first = json.dumps(first, ensure_ascii=False)
+    first = " ".join(first.split())
     line = f"{name}: {first}" if first else name
     return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
 

@@ -218,8 +218,9 @@ class Hook(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Config(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A whole configuration. ``providers`` and ``options`` must be printed: always set them."""
+    """A whole configuration of Crush and of crush_trio."""
 
+    # Printed without providers or options, it breaks clients: both are always set.
     schema: str = msgspec.field(name="$schema", default="")
     models: dict[str, SelectedModel] = {}
     recent_models: dict[str, tuple[SelectedModel, ...]] = {}
