@@ -125,7 +125,7 @@ def explore(
 def _play(scenario: Scenario, place: Place, seed: int, points: int) -> list[str]:
     """Play a story once; with ``points``, the seed chooses what strikes and where."""
     if not points:
-        return play(scenario, place, Steps(), seed)
+        return play(scenario, place, None, seed)
     source = random.Random(f"strike {seed}")  # noqa: S311  # it must be foreseeable
     disturbance = DISTURBANCES[source.choice(chosen(scenario))]
     steps = Steps(strike_at=source.randrange(points))
