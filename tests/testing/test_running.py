@@ -11,7 +11,7 @@ import trio
 import trio._core._run as trio_run
 
 from crush_trio.ids import new_id
-from crush_trio.testing import OutsideWorldError, run, virtual_now
+from crush_trio.testing import OutsideWorldError, open_core, open_world, run, virtual_now
 from crush_trio.testing.running import EPOCH, require_switch
 
 
@@ -123,3 +123,30 @@ def test_ids_are_random_outside_of_a_run() -> None:
     run(crowd, seed=3)
     assert new_id() != first
     trio.run(_thread)
+
+
+async def _in_a_core(seed: int | None) -> list[str]:
+    async with open_core(seed=seed):
+        return await crowd()
+
+
+async def _in_a_world(seed: int | None) -> list[str]:
+    async with open_world(seed=seed):
+        return await crowd()
+
+
+@pytest.mark.parametrize("inside", [_in_a_core, _in_a_world])
+def test_a_world_may_have_a_seed_of_its_own(
+    inside: Callable[[int | None], Awaitable[list[str]]],
+) -> None:
+    """It decides from then on, whatever the run's was; without one the run's goes on."""
+    assert run(inside, 5, seed=1) == run(inside, 5, seed=2)
+    assert run(inside, 5, seed=1) != run(inside, 6, seed=1)
+    assert run(inside, None, seed=1) != run(inside, None, seed=2)
+
+
+async def test_a_seed_outside_of_a_simulated_run_is_refused() -> None:
+    """Nothing would come of it: time and order are the run's."""
+    with pytest.raises(RuntimeError, match=r"crush_trio\.testing\.run"):
+        async with open_core(seed=1):
+            raise AssertionError("it opened")

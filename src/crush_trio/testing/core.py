@@ -30,6 +30,7 @@ from crush_trio.testing.life import Life
 from crush_trio.testing.model import WatchedModel, scripted_model
 from crush_trio.testing.place import Place, open_place
 from crush_trio.testing.program import as_program, as_test
+from crush_trio.testing.running import sown
 from crush_trio.tools.base import Tool
 from crush_trio.tools.scripted import Script, ScriptedShell
 
@@ -199,10 +200,11 @@ async def open_core(
     tools: Sequence[Tool] = (),
     settings: Settings | None = None,
     place: Place | None = None,
+    seed: int | None = None,
 ) -> AsyncGenerator[Core]:
     """Open a world and start its server; leaving the block stops it.
 
-    To be used inside :func:`~crush_trio.testing.running.run`, which has the seed.
+    To be used inside :func:`~crush_trio.testing.running.run`, whose seed decides what happens.
 
     Args:
         model: What answers; by default one that answers every prompt with its own words.
@@ -210,8 +212,9 @@ async def open_core(
         tools: What the model may call beside the built-in tools.
         settings: The server's.
         place: Its directories; a world that is given none makes and removes its own.
+        seed: Decides from here on, in place of the run's.
     """
-    with open_place() if place is None else nullcontext(place) as found:
+    with sown(seed), open_place() if place is None else nullcontext(place) as found:
         async with trio.open_nursery() as nursery:
             watched = WatchedModel(model or scripted_model({}))
             shell = ScriptedShell(commands or {})

@@ -114,6 +114,27 @@ def run(
         )
 
 
+@contextmanager
+def sown(seed: int | None) -> Generator[None]:
+    """Let another seed decide what a simulated run does from here on; None changes nothing.
+
+    Afterwards ids come from where they came before; the scheduler goes on as this seed has it.
+
+    Raises:
+        RuntimeError: this is no simulated run.
+    """
+    core: Any = trio_run
+    if seed is None:
+        yield
+        return
+    is_simulated = isinstance(trio.lowlevel.current_clock(), MockClock)
+    if not is_simulated:
+        raise RuntimeError("a seed needs a simulated run: call it through crush_trio.testing.run")
+    core._r.seed(seed)  # noqa: SLF001
+    with ids_from(seeded_ids(seed)):
+        yield
+
+
 async def _main(async_fn: Callable[..., Awaitable[T]], args: Sequence[Any]) -> T:
     bar_sockets()
     return await async_fn(*args)

@@ -37,6 +37,7 @@ from crush_trio.testing.model import WatchedModel, scripted_model
 from crush_trio.testing.network import Network, open_network
 from crush_trio.testing.place import Place, open_place
 from crush_trio.testing.program import as_program
+from crush_trio.testing.running import sown
 from crush_trio.testing.serving import TOKEN, Serving
 from crush_trio.testing.trace import Trace
 from crush_trio.tools.base import Tool
@@ -197,10 +198,11 @@ async def open_world(
     place: Place | None = None,
     http2: bool = False,
     storm: float = 0.0,
+    seed: int | None = None,
 ) -> AsyncGenerator[World]:
     """Open a world and start its server; leaving the block stops it.
 
-    To be used inside :func:`~crush_trio.testing.running.run`, which has the seed.
+    To be used inside :func:`~crush_trio.testing.running.run`, whose seed decides what happens.
 
     Args:
         model: What answers; by default one that answers every prompt with its own words.
@@ -211,11 +213,12 @@ async def open_world(
         http2: Whether clients speak HTTP/2, if they say nothing else.
         storm: The chance with which a connection that no script names has a fault, which the seed
             chooses.
+        seed: Decides from here on, in place of the run's.
 
     Raises:
         BrokenPromiseError: the monitor saw a promise broken.
     """
-    with open_place() if place is None else nullcontext(place) as found:
+    with sown(seed), open_place() if place is None else nullcontext(place) as found:
         async with open_network() as network, trio.open_nursery() as nursery:
             watched = WatchedModel(model or scripted_model({}))
             shell = ScriptedShell(commands or {})
