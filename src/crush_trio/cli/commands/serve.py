@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,7 @@ def serve(  # noqa: PLR0913  one for each option
     startup = Startup()  # before the imports that take most of it
     from crush_trio.addresses import default_address
     from crush_trio.cli.descriptors import raise_limit
+    from crush_trio.cli.dotenv import with_dotenv
     from crush_trio.server import CertificateFiles, ServeOptions, serve_forever
 
     logging.basicConfig(
@@ -108,6 +110,7 @@ def serve(  # noqa: PLR0913  one for each option
         else ("self-signed" if tls_self_signed else None),
         monitor=monitor,
         pretend_crush=pretend_crush,
+        env=with_dotenv(Path.cwd(), os.environ),
     )
 
     async def main() -> ExitCode:
