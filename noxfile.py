@@ -66,6 +66,14 @@ def sweep(session: nox.Session) -> None:
 
 
 @nox.session
+def stories(session: nox.Session) -> None:
+    """Draw 20,000 new random stories; a failure is printed with what plays it again."""
+    install(session, "test")
+    searching = "--hypothesis-profile=search"
+    session.run("pytest", searching, "tests/testing/test_random_stories.py", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Throw bytes, frames and documents at a real server; ``-- --help`` lists the options."""
     install(session, "test")

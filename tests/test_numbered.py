@@ -10,7 +10,7 @@ import attrs
 import msgspec
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crush_trio.hub import Hub, Subscription, Wish, first_id
@@ -477,7 +477,6 @@ SMALL = Settings(chunk_bytes=400, log_bytes=1500)
 
 
 @pytest.mark.promise("S1", "S2", "S3", "S4", "S5")
-@settings(deadline=None, max_examples=150)
 @given(
     st.lists(STEPS, min_size=50, max_size=100), st.sampled_from([SMALL, Settings(chunk_bytes=400)])
 )

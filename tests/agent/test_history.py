@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crush_trio.agent.history import INTERRUPTED, Memo, model_messages, user_text
@@ -240,7 +240,6 @@ STEPS = st.lists(
 
 
 @pytest.mark.promise("R9")
-@settings(deadline=None)
 @given(STEPS)
 def test_whatever_is_stored_a_strict_provider_takes_it(
     steps: list[tuple[str, str, list[str], list[str], str | None]],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crush_trio.agent.limits import LoopDetector
@@ -43,7 +43,6 @@ def test_steps_without_calls_are_no_loop() -> None:
     assert not any(loops.looping([]) for _ in range(30))
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from("abc"), max_size=40))
 def test_a_turn_is_stopped_exactly_when_the_window_says_so(names: list[str]) -> None:
     """Compared with a count over the last ten steps."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crush_trio.config.expand import MAX_DEPTH, SHOWN_BYTES, expand
 from crush_trio.errors import ConfigError
-
-unhurried = settings(deadline=None)  # the machine may be busy with something else
 
 ENV = {"KEY": "s3cret", "OTHER": "o", "EMPTY": "", "_1": "under"}
 
@@ -109,14 +107,12 @@ def test_a_long_template_is_cut_in_an_error() -> None:
     assert len(shown.encode()) <= SHOWN_BYTES
 
 
-@unhurried
 @given(st.text(st.characters(exclude_characters="$\\`")))
 def test_text_without_special_characters_is_unchanged(text: str) -> None:
     """Only dollar signs, backslashes and backquotes mean anything."""
     assert expand(text, ENV) == text
 
 
-@unhurried
 @given(st.text())
 def test_escaped_text_is_its_own_value(text: str) -> None:
     """Whatever a value is, it can be written as a template."""
@@ -124,7 +120,6 @@ def test_escaped_text_is_its_own_value(text: str) -> None:
     assert expand(escaped, ENV) == text
 
 
-@unhurried
 @given(st.text("$\\`{}:-+?()A1 ", max_size=20), st.text(max_size=5))
 def test_any_template_gives_a_value_or_a_config_error(template: str, value: str) -> None:
     """No template breaks the scanner."""

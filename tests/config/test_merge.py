@@ -6,13 +6,11 @@ from functools import reduce
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crush_trio.config.merge import merge
 from crush_trio.errors import ConfigError
-
-unhurried = settings(deadline=None)  # the machine may be busy with something else
 
 NAMES = st.sampled_from("abc")
 SCALARS = st.integers() | st.floats(allow_nan=False)
@@ -74,7 +72,6 @@ def test_values_of_different_kinds_are_an_error_that_names_the_key(
         merge({"outer": {"inner": earlier}}, {"outer": {"inner": later}})
 
 
-@unhurried
 @given(documents(), documents(), documents())
 def test_the_grouping_of_files_does_not_matter(
     one: dict[str, Any], two: dict[str, Any], three: dict[str, Any]
@@ -83,7 +80,6 @@ def test_the_grouping_of_files_does_not_matter(
     assert merge(merge(one, two), three) == merge(one, merge(two, three))
 
 
-@unhurried
 @given(documents(), documents())
 def test_the_last_scalar_wins_and_no_key_is_lost(one: dict[str, Any], two: dict[str, Any]) -> None:
     """Each key of either document is there, and a later scalar replaces an earlier one."""
@@ -94,7 +90,6 @@ def test_the_last_scalar_wins_and_no_key_is_lost(one: dict[str, Any], two: dict[
             assert merged[key] == value
 
 
-@unhurried
 @given(documents(), documents())
 def test_merging_changes_neither_document(one: dict[str, Any], two: dict[str, Any]) -> None:
     """The inputs are as they were, and an empty document changes nothing."""

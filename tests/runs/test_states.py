@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crush_trio.runs.states import TRANSITIONS, IllegalTransitionError, State, Step, advance
@@ -24,7 +24,6 @@ def walk(steps: list[Step]) -> tuple[State, list[Step]]:
 
 
 @pytest.mark.promise("R1", "R5")
-@settings(deadline=None)
 @given(STEPS)
 def test_whatever_happens_a_run_concludes_and_settles_at_most_once(steps: list[Step]) -> None:
     """Its outcome is fixed in one step, which comes before the settlement and never twice."""
@@ -35,7 +34,6 @@ def test_whatever_happens_a_run_concludes_and_settles_at_most_once(steps: list[S
 
 
 @pytest.mark.promise("R12")
-@settings(deadline=None)
 @given(STEPS)
 def test_a_run_has_its_own_turn_or_joins_another_but_not_both(steps: list[Step]) -> None:
     """A prompt that has started never folds, and one that has folded never starts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crush_trio.server.answering import (
@@ -60,7 +60,6 @@ def test_nobody_waits_longer_than_a_day(digits: int) -> None:
     assert parse_prefer([f"wait={'9' * digits}"]) == Preferences(wait=LONGEST_WAIT)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=30), max_size=3))
 def test_no_header_is_too_odd(values: list[str]) -> None:
     """Whatever is sent, there is an answer, and its arithmetic is finite."""

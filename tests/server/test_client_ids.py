@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crush_trio.errors import BadRequestError
@@ -57,7 +57,6 @@ def test_what_is_no_id_is_refused_with_the_field(text: str, in_body: str, in_que
 
 
 @pytest.mark.promise("C4")
-@settings(deadline=None)
 @given(st.text(max_size=50))
 def test_no_text_is_too_odd(text: str) -> None:
     """It is an id or a 400, never anything else."""

@@ -66,8 +66,6 @@ def _step(number: int) -> st.SearchStrategy[Step]:
 
 @pytest.mark.promise("R1", "R4", "R5", "R6", "R12", "R13", "R14", "R16", "C1")
 @settings(
-    max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=stories(), seed=st.integers(0, 1000))
@@ -99,6 +97,11 @@ ASK = Prompts("a", "main", "ask", 2)
         ([PLAIN, HANG, Clears("a", "main")], [{"completed"}, {"cancelled"}]),
         ([HANG, Cancels("a", "main"), PLAIN], [{"cancelled"}, {"completed"}]),
         ([HANG, Cancels("a", "other"), Dies()], [{"lost"}]),
+        ([HANG, Cancels("a", "main"), Dies()], [{"cancelled", "lost"}]),
+        ([HANG, PLAIN, Clears("a", "main"), Dies()], [{"lost"}, {"cancelled", "lost"}]),
+        ([HANG, Leaves("a"), Dies()], [{"cancelled", "lost"}]),
+        ([HANG, Cancels("a", "main"), Waits(), Dies()], [{"cancelled"}]),
+        ([HANG, Cancels("a", "main"), Restarts(), Dies()], [{"cancelled"}]),
         ([PLAIN, Restarts(), PromptsAgain("a", 1)], [{"completed", "cancelled"}, {"completed"}]),
         ([ASK, PLAIN, Grants("a")], [{"completed"}, {"completed"}]),
         ([HANG, ASK, Grants("a"), Leaves("a")], [{"cancelled"}, {"cancelled"}]),

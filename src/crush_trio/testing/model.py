@@ -29,18 +29,20 @@ class Answers:
     """What a model answers, by the prompt that it was sent last.
 
     Args:
-        by_prompt: The answers to the requests of one prompt, in order. What is not in it, and what
-            comes after it, is answered with :func:`plain_answer`.
+        by_prompt: The answers to the requests of one prompt, in order; a prompt that is posted
+            again begins anew. What is not in it, and what comes after it, is answered with
+            :func:`plain_answer`.
     """
 
     def __init__(self, by_prompt: Mapping[str, Sequence[Answer]]) -> None:
         self._by_prompt = by_prompt
-        self._asked: Counter[tuple[str, str]] = Counter()
+        self._asked: Counter[tuple[str, str, int]] = Counter()
 
     def __call__(self, request: ModelRequest) -> Answer:
         """Return the next answer to a prompt."""
         prompt = said_last(request)
-        key = (request.session_key, prompt)
+        prompts = sum(message.role == "user" for message in request.messages)
+        key = (request.session_key, prompt, prompts)
         number = self._asked[key]
         self._asked[key] += 1
         script = self._by_prompt.get(prompt, ())

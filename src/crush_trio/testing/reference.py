@@ -73,6 +73,8 @@ class Reference:
     calls: list[Expected] = attrs.field(factory=list[Expected])
     _lanes: dict[str, list[Expected]] = attrs.field(factory=dict[str, list[Expected]])
     _known: dict[int, Expected] = attrs.field(factory=dict[int, Expected])
+    _ended: list[Expected] = attrs.field(factory=list[Expected])
+    """What something has ended whose answer may still be on its way."""
 
     def take(self, steps: Iterable[Step]) -> None:
         """Let all of this happen."""
@@ -98,6 +100,7 @@ class Reference:
             case Waits():
                 for lane in self._lanes.values():
                     self._let_settle(lane)
+                self._answer_ended(lost=False)
             case _:
                 self._end_of_server(step)
 
@@ -120,6 +123,8 @@ class Reference:
             for lane in self._lanes.values():
                 self._end(lane, outcome)
             self._known.clear()
+        if isinstance(step, Restarts | Dies):
+            self._answer_ended(lost=isinstance(step, Dies))
 
     def finish(self) -> None:
         """Let everything settle that can, and cancel what is left."""
@@ -169,9 +174,15 @@ class Reference:
         for each, sure in zip(lane, surely, strict=True):
             each.end(outcome, surely=sure)
             each.open = False
+        self._ended += lane
 
-    @staticmethod
-    def _clear(lane: Sequence[Expected]) -> None:
+    def _answer_ended(self, *, lost: bool) -> None:
+        """Let the answers on their way arrive, or each of them be lost that was not quick enough."""
+        for each in self._ended if lost else ():
+            each.allowed.add("lost")
+        self._ended.clear()
+
+    def _clear(self, lane: Sequence[Expected]) -> None:
         """Drop what waits: surely, if what was before it cannot have settled."""
         surely = [
             any(before.must_block for before in lane[:at]) and not each.prompt.steers
@@ -179,6 +190,7 @@ class Reference:
         ]
         for each, sure in list(zip(lane, surely, strict=True))[1:]:
             each.end("cancelled", surely=sure)
+        self._ended += lane[1:]
 
     @staticmethod
     def _grant(lane: Sequence[Expected]) -> None:
