@@ -69,8 +69,8 @@ def sweep(session: nox.Session) -> None:
 def stories(session: nox.Session) -> None:
     """Draw 20,000 new random stories; a failure is printed with what plays it again."""
     install(session, "test")
-    searching = "--hypothesis-profile=search"
-    session.run("pytest", searching, "tests/testing/test_random_stories.py", *session.posargs)
+    patient = ["-o", "faulthandler_timeout=0", "--hypothesis-profile=search"]
+    session.run("pytest", *patient, "tests/testing/test_random_stories.py", *session.posargs)
 
 
 @nox.session
