@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +14,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.typing import ASGIFramework
 from trio.testing import MockClock, memory_stream_pair
 
+from attack_kit import GREETING, HEADERS, ask, block, frame
 from crush_trio.addresses import Address
 from crush_trio.server.guard import GuardedTCPServer, ServerContext
 from crush_trio.server.listen import _config
@@ -62,6 +65,19 @@ async def test_200_streams_of_one_http2_connection_work_side_by_side() -> None:
         assert await _streams_with(client, h2.events.StreamEnded, 200) == streams
 
 
+@asynccontextmanager
+async def _open_connection() -> AsyncGenerator[trio.abc.Stream]:
+    """Give a client's end of a connection to a server with the usual settings."""
+    settings = Settings()
+    app = ASGIWrapper(cast("ASGIFramework", make_app(Streams(), settings)))
+    ours, theirs = memory_stream_pair()
+    endpoint = cast("trio.SocketStream", _Endpoint(theirs))
+    context = ServerContext(settings.send_deadline)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(GuardedTCPServer(app, _config(settings), context, {}, endpoint).run)
+        yield ours
+
+
 async def _use_h1(stream: trio.abc.Stream) -> int:
     return (await request(stream, "GET", "/v1/health")).status
 
@@ -71,13 +87,7 @@ async def test_an_idle_connection_stays_for_two_minutes(
     autojump_clock: MockClock, protocol: str
 ) -> None:
     """Go's clients keep theirs for 90 s, and would post into a connection that closes earlier."""
-    settings = Settings()
-    app = ASGIWrapper(cast("ASGIFramework", make_app(Streams(), settings)))
-    ours, theirs = memory_stream_pair()
-    endpoint = cast("trio.SocketStream", _Endpoint(theirs))
-    context = ServerContext(settings.send_deadline)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(GuardedTCPServer(app, _config(settings), context, {}, endpoint).run)
+    async with _open_connection() as ours:
         client = H2Client(ours) if protocol == "h2" else None
 
         async def use() -> int:
@@ -93,3 +103,28 @@ async def test_an_idle_connection_stays_for_two_minutes(
             else:
                 assert await ours.receive_some() == b""
             assert trio.current_time() - idle_since == pytest.approx(120)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"PRI * HTTP/2.0\r\n\r\n",
+        GREETING,
+        GREETING + ask(1, path="no path"),
+        GREETING + frame(HEADERS, 1, block()[:5]),
+        GREETING + ask(1, "POST", "/nowhere", end=False),
+        b"GET /v1/quick HTTP/1.1\r\nHost: t\r\n\r\n",
+    ],
+    ids=["nothing", "half", "greeting", "refused", "begun", "answered", "h1"],
+)
+async def test_a_connection_on_which_nothing_is_asked_does_not_stay_for_ever(
+    autojump_clock: MockClock, said: bytes
+) -> None:
+    """Whatever was said before: else a few thousand of them take the room of everybody else."""
+    async with _open_connection() as ours:
+        with trio.fail_after(121):
+            await ours.send_all(said)
+            while await ours.receive_some():
+                pass
+        assert trio.current_time() == pytest.approx(120, abs=1)
