@@ -12,6 +12,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
 import attrs
@@ -27,6 +28,20 @@ MOVING = re.compile(r"/(sessions|messages|history|files|messages/user)$|/session
 
 
 @attrs.define(eq=False)
+class Awaited:
+    """A reply that comes, or has come."""
+
+    come: trio.Event = attrs.field(factory=trio.Event)
+    reply: Reply | None = None
+
+    async def read(self) -> Reply:
+        """Wait until it has come."""
+        await self.come.wait()
+        assert self.reply is not None
+        return self.reply
+
+
+@attrs.define(eq=False)
 class Replay:
     """The recorded client at our server, over all the recordings of a day."""
 
@@ -38,8 +53,9 @@ class Replay:
     ears: dict[int, Ear] = attrs.field(factory=dict[int, Ear])
     left: list[str] = attrs.field(factory=list[str])
     name: str = ""
-    _replies: dict[int, trio.MemoryReceiveChannel[Reply]] = attrs.field(factory=dict[int, Any])
+    _replies: dict[int, Awaited] = attrs.field(factory=dict[int, Awaited])
     _asked: dict[int, Line] = attrs.field(factory=dict[int, Line])
+    _order: dict[int, int] = attrs.field(factory=dict[int, int])
     _heard: Counter[Any] = attrs.field(factory=Counter[Any])
     _turns: int = 0
     _held: bool = False
@@ -55,6 +71,7 @@ class Replay:
         lines = recording(name)
         self.name, self.ears, self._replies, self._asked = name, {}, {}, {}
         self._heard, self._turns, self._held = Counter(), 0, False
+        self._order = {line["n"]: at for at, line in enumerate(lines) if line["kind"] == "response"}
         self.model.begin(title_first=_title_first(lines))
         workspace = next(each for each in lines if each["kind"] == "response")["body"]["id"]
         if workspace not in self.names.known:
@@ -94,20 +111,30 @@ class Replay:
             self._turns += "queued" not in body["prompt"]
         self._held &= not target.endswith("/grant")
         line |= {"own": target}
+        await self._let_earlier_arrive(line["n"])
         self._asked[line["n"]] = line
         if "/events?" in target:
             await self._listen(line["n"], target, line["headers"])
         else:
-            send, self._replies[line["n"]] = trio.open_memory_channel[Reply](1)
+            awaited = self._replies[line["n"]] = Awaited()
             self.nursery.start_soon(
-                self._request, send, line["method"], target, body, line["headers"]
+                self._request, awaited, line["method"], target, body, line["headers"]
             )
 
+    async def _let_earlier_arrive(self, number: int) -> None:
+        """Wait for changes still on their way that the recorded answer to a request knew of."""
+        for earlier, awaited in self._replies.items():
+            asked = self._asked[earlier]
+            is_change = asked["method"] != "GET" and not asked["own"].endswith("/agent")
+            answered_first = self._order.get(earlier, inf) < self._order.get(number, inf)
+            if is_change and answered_first:
+                await awaited.come.wait()
+
     async def _request(
-        self, send: trio.MemorySendChannel[Reply], method: str, target: str, body: Any, headers: Any
+        self, awaited: Awaited, method: str, target: str, body: Any, headers: Any
     ) -> None:
-        async with send:
-            await send.send(await self.server.request(method, target, body, headers))
+        awaited.reply = await self.server.request(method, target, body, headers)
+        awaited.come.set()
 
     async def _listen(self, number: int, target: str, headers: dict[str, str]) -> None:
         stream = await self.server.connect()
@@ -150,7 +177,7 @@ class Replay:
             return
         short = re.sub(r".*/workspaces/[^/]*", "", asked["target"])
         place = f"{self.name}: {number}: {asked['method']} {short}"
-        reply = await self._replies.pop(number).receive()
+        reply = await self._replies.pop(number).read()
         path = asked["own"].partition("?")[0]
         self.problems.extend(reply_problems(asked["method"], path, reply.status, reply.body))
         status = 200 if line["status"] == 404 and self._down else line["status"]
@@ -184,7 +211,7 @@ class Replay:
                 self.ears[line["n"]].scope.cancel("the client closed it")
             case "server not reachable":
                 if line["n"] in self._replies:
-                    await self._replies.pop(line["n"]).receive()
+                    await self._replies.pop(line["n"]).read()
                 elif line["n"] in self.ears:
                     self.ears.pop(line["n"]).scope.cancel("in the recording it was refused")
             case how:
