@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, strategies
 
 from crush_trio.errors import ProviderError
+from crush_trio.providers.answer import LINE_LIMIT
 from crush_trio.providers.base import (
     Delta,
     ReasoningDelta,
@@ -22,7 +23,7 @@ from crush_trio.providers.base import (
     ToolCallStart,
     Usage,
 )
-from crush_trio.providers.chat_stream import LINE_LIMIT, ChatReader
+from crush_trio.providers.chat_stream import ChatReader
 from crush_trio.providers.failures import transport_error
 
 

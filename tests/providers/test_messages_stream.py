@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, strategies
 
 from crush_trio.errors import ProviderError
+from crush_trio.providers.answer import LINE_LIMIT
 from crush_trio.providers.base import (
     Delta,
     ReasoningDelta,
@@ -21,7 +22,6 @@ from crush_trio.providers.base import (
     ToolCallStart,
     Usage,
 )
-from crush_trio.providers.chat_stream import LINE_LIMIT
 from crush_trio.providers.failures import transport_error
 from crush_trio.providers.messages_stream import MessagesReader
 from crush_trio.providers.thinking import signed_blocks
@@ -248,7 +248,13 @@ def test_an_answer_is_complete_without_its_last_event() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"data: {nonsense\n\n", b'data: {"type": 3}\n\n', b"data: \xff\n\n"]
+    "line",
+    [
+        b"data: {nonsense\n\n",
+        b'data: {"type": 3}\n\n',
+        b"data: \xff\n\n",
+        start(0, "tool_use", id="c", name="ls", input={"path": "?"}).replace(b"?", b"\xff"),
+    ],
 )
 def test_an_event_that_cannot_be_read_fails_the_answer(line: bytes) -> None:
     """With its reason; another try would hardly help."""

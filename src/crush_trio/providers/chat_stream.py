@@ -1,43 +1,28 @@
-"""The chat-completions form, inbound: bytes of an event stream in, deltas out. Sans I/O.
+"""The chat-completions form, inbound: what the events of a stream say. Sans I/O.
 
-The bytes may be cut anywhere. Nothing that arrived is lost: an error takes its place behind the
-deltas that came before it (R10). Rules are those of agent contract 1.23 and wire contract 6.6.
-
-Synopsis::
-
-    reader = ChatReader()
-    reader.feed(data)           # as often as there is data; then end() or fail()
-    while (delta := reader.take()) is not None:
-        ...
+How a stream is read is in ``answer``. Rules are those of agent contract 1.23 and wire contract 6.6.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import attrs
 import msgspec
 
-from crush_trio.errors import ProviderError
 from crush_trio.ids import new_call_id
 from crush_trio.messages import FinishReason
+from crush_trio.providers.answer import AnswerReader
 from crush_trio.providers.base import (
-    Delta,
     ReasoningDelta,
     ReasoningEnd,
-    StreamEnd,
     TextDelta,
     ToolCallArgs,
     ToolCallEnd,
     ToolCallStart,
     Usage,
 )
-from crush_trio.providers.failures import error_in_stream, stream_error, transport_error
-from crush_trio.wire.sse import SSEReader
-
-LINE_LIMIT = 32 * 2**20
-"""Bytes that may come without an event among them; a stream with more is not what it seems (C3)."""
+from crush_trio.providers.failures import error_in_stream
 
 _REASONS: dict[str, FinishReason] = {
     "stop": "end_turn",
@@ -110,68 +95,20 @@ class _Call:
     arguments: list[str]
 
 
-class ChatReader:
-    """Reads one answer. No method is a checkpoint.
-
-    Attributes:
-        finished: Whether nothing more will come: the end or an error is in line, or taken.
-        started: Whether the stream has held any event.
-    """
+class ChatReader(AnswerReader):
+    """Reads one answer; see :class:`.AnswerReader`."""
 
     def __init__(self) -> None:
-        self.finished = False
-        self.started = False
-        self._lines = SSEReader()
-        self._silent_bytes = 0
-        self._ready: deque[Delta | ProviderError] = deque()
+        super().__init__()
         self._calls: dict[int, _Call] = {}
         self._all_calls: list[_Call] = []
         self._reasoning = False
-        self._usage: Usage | None = None
-        self._reason: str | None = None
-
-    def take(self) -> Delta | None:
-        """Return the next delta, or None if more data is needed or the answer is over.
-
-        Raises:
-            ProviderError: the answer failed; everything before that has been taken.
-        """
-        if not self._ready:
-            return None
-        item = self._ready.popleft()
-        if isinstance(item, ProviderError):
-            raise item
-        return item
-
-    def feed(self, data: bytes) -> None:
-        """Read the next bytes. What comes after the end is ignored."""
-        self._silent_bytes += len(data)
-        for line in self._lines.feed(data):
-            self._silent_bytes = 0
-            if self.finished:
-                return
-            self._event(line)
-        if self._silent_bytes > LINE_LIMIT:
-            self._fail(stream_error(f"no event in {self._silent_bytes} bytes of the answer"))
-
-    def end(self) -> None:
-        """The connection ended properly. Not every server says ``[DONE]`` before that."""
-        self._close(transport_error("the answer ended before it was complete"))
-
-    def fail(self, error: ProviderError) -> None:
-        """The connection broke. An answer of which only its usage is missing is complete."""
-        self._close(error)
 
     def _event(self, line: bytes) -> None:
-        self.started = True
         if line == b"[DONE]":
             self.end()
             return
-        try:
-            chunk = _DECODER.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._fail(stream_error(f"an event cannot be read: {error}"))
-            return
+        chunk = _DECODER.decode(line)
         if chunk.error:
             self._fail(error_in_stream(chunk.error))
             return
@@ -217,31 +154,17 @@ class ChatReader:
         self._ready.append(ToolCallStart(call.id, name))
         return call
 
-    def _close(self, otherwise: ProviderError) -> None:
-        if self.finished:
-            return
-        if self._reason is None:
-            self._fail(otherwise)
-            return
+    def _conclude(self, reason: str) -> FinishReason:
         self._end_reasoning()
         for call in self._all_calls:
             arguments = "".join(call.arguments) or "{}"
             self._ready.append(ToolCallEnd(call.id, call.name, arguments))
-        if self._usage is not None:
-            self._ready.append(self._usage)
-        reason = "tool_use" if self._all_calls else _REASONS.get(self._reason, "unknown")
-        self._ready.append(StreamEnd(reason))
-        self.finished = True
+        return "tool_use" if self._all_calls else _REASONS.get(reason, "unknown")
 
     def _end_reasoning(self) -> None:
         if self._reasoning:
             self._reasoning = False
             self._ready.append(ReasoningEnd())
-
-    def _fail(self, error: ProviderError) -> None:
-        if not self.finished:
-            self._ready.append(error)
-            self.finished = True
 
 
 def _usage(usage: _Usage) -> Usage:

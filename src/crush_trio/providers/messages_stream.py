@@ -1,35 +1,29 @@
-"""The form of Anthropic's Messages API, inbound: an event stream's bytes in, deltas out. Sans I/O.
+"""The form of Anthropic's Messages API, inbound: what the events of a stream say. Sans I/O.
 
-The bytes may be cut anywhere. Nothing that arrived is lost: an error takes its place behind the
-deltas that came before it (R10). Rules are those of agent contract 1.23 and wire contract 6.6.
+How a stream is read is in ``answer``. Rules are those of agent contract 1.23 and wire contract 6.6.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import attrs
 import msgspec
 
-from crush_trio.errors import ProviderError
 from crush_trio.ids import new_call_id
 from crush_trio.messages import FinishReason
+from crush_trio.providers.answer import AnswerReader
 from crush_trio.providers.base import (
-    Delta,
     ReasoningDelta,
     ReasoningEnd,
-    StreamEnd,
     TextDelta,
     ToolCallArgs,
     ToolCallEnd,
     ToolCallStart,
     Usage,
 )
-from crush_trio.providers.chat_stream import LINE_LIMIT
-from crush_trio.providers.failures import error_in_stream, stream_error, transport_error
+from crush_trio.providers.failures import error_in_stream
 from crush_trio.providers.thinking import ThinkingBlock, joined_signature
-from crush_trio.wire.sse import SSEReader
 
 _REASONS: dict[str, FinishReason] = {
     "end_turn": "end_turn",
@@ -121,65 +115,17 @@ class _Thought:
     redacted: str = ""
 
 
-class MessagesReader:
-    """Reads one answer. No method is a checkpoint.
-
-    Attributes:
-        finished: Whether nothing more will come: the end or an error is in line, or taken.
-        started: Whether the stream has held any event.
-    """
+class MessagesReader(AnswerReader):
+    """Reads one answer; see :class:`.AnswerReader`."""
 
     def __init__(self) -> None:
-        self.finished = False
-        self.started = False
-        self._lines = SSEReader()
-        self._silent_bytes = 0
-        self._ready: deque[Delta | ProviderError] = deque()
+        super().__init__()
         self._open: dict[int, _Call | _Thought] = {}
         self._calls = 0
         self._thoughts: list[ThinkingBlock] = []
-        self._usage: Usage | None = None
-        self._reason: str | None = None
-
-    def take(self) -> Delta | None:
-        """Return the next delta, or None if more data is needed or the answer is over.
-
-        Raises:
-            ProviderError: the answer failed; everything before that has been taken.
-        """
-        if not self._ready:
-            return None
-        item = self._ready.popleft()
-        if isinstance(item, ProviderError):
-            raise item
-        return item
-
-    def feed(self, data: bytes) -> None:
-        """Read the next bytes. What comes after the end is ignored."""
-        self._silent_bytes += len(data)
-        for line in self._lines.feed(data):
-            self._silent_bytes = 0
-            if self.finished:
-                return
-            self._event(line)
-        if self._silent_bytes > LINE_LIMIT:
-            self._fail(stream_error(f"no event in {self._silent_bytes} bytes of the answer"))
-
-    def end(self) -> None:
-        """The connection ended properly."""
-        self._close(transport_error("the answer ended before it was complete"))
-
-    def fail(self, error: ProviderError) -> None:
-        """The connection broke. An answer of which only its last event is missing is complete."""
-        self._close(error)
 
     def _event(self, line: bytes) -> None:
-        self.started = True
-        try:
-            event = _DECODER.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._fail(stream_error(f"an event cannot be read: {error}"))
-            return
+        event = _DECODER.decode(line)
         if event.error or event.type == "error":
             self._fail(error_in_stream(event.error))
             return
@@ -249,20 +195,7 @@ class MessagesReader:
             reasoning=details.thinking_tokens or known.reasoning,
         )
 
-    def _close(self, otherwise: ProviderError) -> None:
-        if self.finished:
-            return
-        if self._reason is None:
-            self._fail(otherwise)
-            return
+    def _conclude(self, reason: str) -> FinishReason:
         for index in list(self._open):
             self._stop(index)
-        if self._usage is not None:
-            self._ready.append(self._usage)
-        self._ready.append(StreamEnd(_REASONS.get(self._reason, "unknown")))
-        self.finished = True
-
-    def _fail(self, error: ProviderError) -> None:
-        if not self.finished:
-            self._ready.append(error)
-            self.finished = True
+        return _REASONS.get(reason, "unknown")

@@ -18,12 +18,13 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import trio
 
 from crush_trio.errors import ProviderError
+from crush_trio.providers.answer import AnswerReader
 from crush_trio.providers.base import Delta, ModelRequest, Provider
 from crush_trio.providers.endpoint import Endpoint
 from crush_trio.providers.failures import message_of, status_error, transport_error
@@ -50,34 +51,6 @@ CLOSE_TIMEOUT = 1.0
 
 YIELD_EVERY = 16
 """Deltas that are handed over between two full checkpoints, about a millisecond's work."""
-
-
-class Reader(Protocol):
-    """Makes deltas of an answer's bytes, sans I/O. No method is a checkpoint.
-
-    Attributes:
-        finished: Whether nothing more will come: the end or an error is in line, or taken.
-        started: Whether the stream has held any event.
-    """
-
-    finished: bool
-    started: bool
-
-    def take(self) -> Delta | None:
-        """Return the next delta, None if more data is needed or the answer is over, or raise."""
-        ...
-
-    def feed(self, data: bytes) -> None:
-        """Read the next bytes."""
-        ...
-
-    def end(self) -> None:
-        """The connection ended properly."""
-        ...
-
-    def fail(self, error: ProviderError) -> None:
-        """The connection broke."""
-        ...
 
 
 @attrs.define(eq=False)
@@ -115,7 +88,7 @@ class Dialect:
 
     path: str
     encode: Callable[[ModelRequest], bytes]
-    read: Callable[[], Reader]
+    read: Callable[[], AnswerReader]
     import_sdk: Callable[[Endpoint], SDK]
     headers: Callable[[ModelRequest], Mapping[str, str]] = _no_headers
 
@@ -233,7 +206,7 @@ class _Deltas:
     def __init__(
         self,
         response: httpx2.Response,
-        reader: Reader,
+        reader: AnswerReader,
         endpoint: Endpoint,
         broken: type[Exception],
     ) -> None:
