@@ -110,6 +110,21 @@ def error_in_stream(error: object) -> ProviderError:
     )
 
 
+def reason_of(error: BaseException | None) -> str:
+    """Return the most telling text of an error and its causes."""
+    text = ""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            error = cast("BaseException", error.exceptions[0])
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror
+        text = text or str(error) or type(error).__name__
+        # httpcore hands the original on as an argument.
+        inner: object = error.args[0] if error.args else None
+        error = error.__cause__ or (inner if isinstance(inner, BaseException) else None)
+    return text
+
+
 def _phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase

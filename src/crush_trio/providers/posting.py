@@ -8,8 +8,7 @@ Two rules keep this file honest:
 
 1. A key never leaves it but in a request header: every text that goes up is cleaned, and foreign
    exceptions, which may quote a header, are not chained (A2).
-2. The connection is closed or given back when the stream's block is left, and nothing on that way
-   waits for the other side for longer than ``DRAIN_TIMEOUT`` (R11).
+2. The connection is closed or given back when the stream's block is left (R11; see ``response``).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -27,7 +26,8 @@ from crush_trio.errors import ProviderError
 from crush_trio.providers.answer import AnswerReader
 from crush_trio.providers.base import Delta, ModelRequest, Provider
 from crush_trio.providers.endpoint import Endpoint
-from crush_trio.providers.failures import message_of, status_error, transport_error
+from crush_trio.providers.failures import message_of, reason_of, status_error
+from crush_trio.providers.response import ResponseDeltas
 from crush_trio.providers.trust import LateTrust
 
 if TYPE_CHECKING:
@@ -42,15 +42,8 @@ SILENCE_TIMEOUT = 600.0
 IDLE_CONNECTIONS = 100
 """Connections kept for the next request, as in the SDK. There is no limit to those in use."""
 
-DRAIN_TIMEOUT = 0.05
-"""Seconds to wait for the end of a complete answer's body, so that its connection can be kept.
-Usually it has come with the answer, and a new TLS connection costs about as much."""
-
 CLOSE_TIMEOUT = 1.0
 """Seconds to close idle connections in."""
-
-YIELD_EVERY = 16
-"""Deltas that are handed over between two full checkpoints, about a millisecond's work."""
 
 
 @attrs.define(eq=False)
@@ -140,7 +133,7 @@ class _PostingProvider:
         sdk = await self._open_sdk()
         response = await self._post(sdk, body, request)
         reader = self._dialect.read()
-        deltas = _Deltas(response, reader, self._endpoint, sdk.httpx.RequestError)
+        deltas = ResponseDeltas(response, reader, self._endpoint, sdk.httpx.RequestError)
         try:
             yield deltas
         finally:
@@ -194,104 +187,7 @@ class _PostingProvider:
         elif isinstance(cause, sdk.httpx.TimeoutException):
             text = f"no answer from {url} in {SILENCE_TIMEOUT:g} seconds"
         elif isinstance(cause, sdk.httpx.ConnectError):
-            text = f"cannot connect to {url}: {_reason(cause)}"
+            text = f"cannot connect to {url}: {reason_of(cause)}"
         else:
-            text = f"no answer from {url}: {_reason(cause)}"
+            text = f"no answer from {url}: {reason_of(cause)}"
         return ProviderError(self._endpoint.clean(text), retryable=True)
-
-
-class _Deltas:
-    """The deltas of one response."""
-
-    def __init__(
-        self,
-        response: httpx2.Response,
-        reader: AnswerReader,
-        endpoint: Endpoint,
-        broken: type[Exception],
-    ) -> None:
-        self._response = response
-        self._chunks = response.aiter_bytes()
-        self._endpoint = endpoint
-        self._broken = broken
-        self._reader = reader
-        self._taken = 0
-
-    def __aiter__(self) -> _Deltas:
-        return self
-
-    async def __anext__(self) -> Delta:
-        self._taken += 1
-        if self._taken % YIELD_EVERY:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            await trio.lowlevel.checkpoint()
-        while (delta := self._take()) is None:
-            if self._reader.finished:
-                raise StopAsyncIteration
-            await self._read()
-        return delta
-
-    async def aclose(self) -> None:
-        """Give the connection back if the answer is complete, close it otherwise."""
-        try:
-            if self._reader.finished:
-                with trio.move_on_after(DRAIN_TIMEOUT):
-                    await self._skip()
-        finally:
-            # Cancelled at its first wait: that unwinds the SDK's generators from the inside, and
-            # they close the connection. Closing them from the outside leaves some to the collector.
-            with trio.move_on_after(0, shield=True):
-                await self._skip()
-
-    def _take(self) -> Delta | None:
-        try:
-            return self._reader.take()
-        except ProviderError as error:
-            raise self._endpoint.cleaned(error) from None
-
-    async def _read(self) -> None:
-        try:
-            data = await anext(self._chunks, b"")
-        except self._broken as error:
-            url = self._endpoint.shown_url
-            self._reader.fail(transport_error(f"the connection to {url} broke: {_reason(error)}"))
-            return
-        if data:
-            self._reader.feed(data)
-        elif not self._reader.started and not self._is_event_stream():
-            self._reader.fail(self._not_a_stream())
-        else:
-            self._reader.end()
-
-    async def _skip(self) -> None:
-        try:
-            async for _ in self._chunks:
-                pass
-        except self._broken:
-            pass
-
-    def _is_event_stream(self) -> bool:
-        return "event-stream" in self._response.headers.get("content-type", "event-stream")
-
-    def _not_a_stream(self) -> ProviderError:
-        kind = self._response.headers.get("content-type", "")
-        url = self._endpoint.shown_url
-        return ProviderError(
-            f"{url} answered with {kind!r}, not with an event stream; check its address"
-        )
-
-
-def _reason(error: BaseException | None) -> str:
-    """Return the most telling text of an error and its causes."""
-    text = ""
-    while error is not None:
-        if isinstance(error, BaseExceptionGroup):
-            error = cast("BaseException", error.exceptions[0])
-        if isinstance(error, OSError) and error.strerror:
-            return error.strerror
-        text = text or str(error) or type(error).__name__
-        # httpcore hands the original on as an argument.
-        inner: object = error.args[0] if error.args else None
-        error = error.__cause__ or (inner if isinstance(inner, BaseException) else None)
-    return text
