@@ -15,27 +15,8 @@ from pathlib import Path
 
 import trio
 
+from crush_trio.config.defaults import CONTEXT_PATHS
 from crush_trio.config.paths import global_config_dir
-
-CONTEXT_PATHS = (
-    ".cursor/rules/",
-    ".cursorrules",
-    ".github/copilot-instructions.md",
-    "AGENTS.md",
-    "Agents.md",
-    "CLAUDE.local.md",
-    "CLAUDE.md",
-    "CRUSH.local.md",
-    "CRUSH.md",
-    "Crush.local.md",
-    "Crush.md",
-    "GEMINI.md",
-    "agents.md",
-    "crush.local.md",
-    "crush.md",
-    "gemini.md",
-)
-"""Files that tell an agent about a project (agent contract 1.5)."""
 
 GIT_LIMIT = 5.0
 """Seconds that all git commands for the prompt may take; what is late is left out."""

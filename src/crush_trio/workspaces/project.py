@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crush_trio.agent.system import CONTEXT_PATHS, template
+from crush_trio.agent.system import template
+from crush_trio.config.defaults import CONTEXT_PATHS
 from crush_trio.errors import CrushTrioError
 
 MARK = "init"
