@@ -15,10 +15,10 @@ from crush_trio.server.access import (
     choose_token,
     published_token,
     token_paths,
-    write_token,
 )
 from crush_trio.server.doors import choose_doors
 from crush_trio.server.options import ServeOptions
+from crush_trio.server.publishing import write_private
 from serving_kit import Streams, make_app, serving
 
 TOKEN = "s3cret-token-of-this-test"
@@ -97,7 +97,7 @@ def test_a_token_file_outranks_the_variable(
 ) -> None:
     """What is around the token does not count; a file for its owner alone is nothing to warn of."""
     path = tmp_path / "token"
-    write_token(path, f" {TOKEN}\n")
+    write_private(path, f" {TOKEN}\n", "token")
     assert choose_token(TCP, {"CRUSH_TRIO_TOKEN": "given"}, token_file=path) == TOKEN
     assert caplog.text == ""
 
@@ -157,7 +157,7 @@ def test_a_token_file_is_for_its_owner_only(tmp_path: Path) -> None:
     path.parent.mkdir(mode=0o755)
     path.write_text("old")
     path.chmod(0o644)
-    write_token(path, TOKEN)
+    write_private(path, TOKEN, "token")
     assert path.read_text() == TOKEN
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -169,7 +169,7 @@ def test_a_token_file_is_removed_at_the_end(tmp_path: Path) -> None:
     ours, theirs = tmp_path / "tokens" / "a", tmp_path / "tokens" / "b"
     with published_token(frozenset({ours, theirs}), TOKEN):
         assert ours.read_text() == theirs.read_text() == TOKEN
-        write_token(theirs, "of another server")
+        write_private(theirs, "of another server", "token")
     assert not ours.exists()
     assert theirs.read_text() == "of another server"
 
@@ -178,7 +178,7 @@ def test_a_token_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None
     """It names the file, and not the token."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot write the token file") as caught:
-        write_token(tmp_path / "file" / "token", TOKEN)
+        write_private(tmp_path / "file" / "token", TOKEN, "token")
     assert TOKEN not in str(caught.value)
 
 

@@ -71,7 +71,7 @@ async def test_another_program_that_writes_is_noticed_and_read(
     store = opened.store
     with trio.fail_after(5):
         session_id = await opened.session("ours")
-        await store.check_foreign().wait()
+        await store.current_session(session_id).wait()
         before = store.foreign_changes
         await trio.to_thread.run_sync(
             foreign, tmp_path, f"UPDATE sessions SET title = 'theirs' WHERE id = '{session_id}'"
@@ -79,7 +79,7 @@ async def test_another_program_that_writes_is_noticed_and_read(
         found = await store.session(session_id)
         assert found is not None
         assert found.title == "theirs"
-        await store.check_foreign().wait()
+        await store.current_session(session_id).wait()
         assert store.foreign_changes != before
         before = store.foreign_changes
         await store.create_message(user(session_id, "x")).wait()

@@ -480,7 +480,7 @@ async def test_a_cancelled_wait_neither_undoes_the_write_nor_loses_its_event(
             scope.cancel()
             await opened.store.create_session("a").wait()
         assert scope.cancelled_caught
-        await opened.store.check_foreign().wait()  # behind it in the queue
+        await opened.store.current_session(NOBODY).wait()  # behind it in the queue
         assert opened.told() == ["session created a"]
         assert len(await opened.store.sessions()) == 1
 
@@ -491,7 +491,7 @@ async def test_our_own_writes_are_not_foreign(opened: Opened) -> None:
         before = opened.store.foreign_changes
         session_id = await opened.session()
         await opened.store.create_message(user(session_id, "x")).wait()
-        await opened.store.check_foreign().wait()
+        await opened.store.current_session(session_id).wait()
         assert opened.store.foreign_changes == before
 
 

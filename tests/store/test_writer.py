@@ -105,7 +105,7 @@ async def test_events_come_in_commit_order_with_many_writers_and_cancelled_waits
         async with trio.open_nursery() as nursery:
             for name in "abcdefghij":
                 nursery.start_soon(write, session_id, name)
-        await store.check_foreign().wait()
+        await store.current_session(session_id).wait()
     assert len(cancelled) == 50
     assert sum(one[0] != two[0] for one, two in itertools.pairwise(posted)) > 100
     updates = [told.split()[-1] for told in opened.told() if told.startswith("message updated")]

@@ -6,17 +6,17 @@ import trio
 from trio.testing import check_half_closeable_stream, check_two_way_stream
 
 from crush_trio.testing.pipes import Pipe
-from crush_trio.testing.streams import MemoryStream, make_pair
+from crush_trio.testing.streams import MemoryStream
 
 
 async def make() -> tuple[MemoryStream, MemoryStream]:
-    ours, theirs = make_pair()
-    return ours, theirs
+    forth, back = Pipe(), Pipe()
+    return MemoryStream(back, forth), MemoryStream(forth, back)
 
 
 async def make_clogged() -> tuple[MemoryStream, MemoryStream]:
     forth, back = Pipe(capacity=10), Pipe(capacity=10)
-    ours, theirs = make_pair(forth, back)
+    ours, theirs = MemoryStream(back, forth), MemoryStream(forth, back)
     await ours.send_all(bytes(10))
     await theirs.send_all(bytes(10))
     return ours, theirs

@@ -15,6 +15,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from crush_trio.ids import SessionID
 from crush_trio.tools.files import LARGE
 from tools_kit import Toolbox, open_toolbox
 
@@ -92,7 +93,7 @@ def names(directory: Path) -> list[str]:
 
 async def settled(box: Toolbox) -> None:
     """Wait until all that was posted to the store is committed."""
-    await box.store.check_foreign().wait()
+    await box.store.current_session(SessionID("any")).wait()
 
 
 @pytest.mark.parametrize("tool", list(CALLS))

@@ -27,7 +27,7 @@ from hypercorn.typing import (
 from crush_trio.addresses import TOKEN_VARIABLE, Address, certificate_path, token_path
 from crush_trio.errors import ConfigError, CrushTrioError, TooManyAttemptsError, UnauthorizedError
 from crush_trio.server.attempts import Attempts
-from crush_trio.server.publishing import published, write_private
+from crush_trio.server.publishing import published
 from crush_trio.server.refusals import refuse
 from crush_trio.settings import Settings
 
@@ -140,15 +140,6 @@ def published_token(paths: frozenset[Path], token: str) -> AbstractContextManage
         ConfigError: a file cannot be written.
     """
     return published(paths, token, "token")
-
-
-def write_token(path: Path, token: str) -> None:
-    """Write a token file that only its owner can read, at no moment less private than that.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
-    write_private(path, token, "token")
 
 
 class TokenGuard:

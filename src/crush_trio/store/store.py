@@ -45,16 +45,12 @@ class Store:
     def foreign_changes(self) -> int:
         """A number that changes when another program wrote to the database.
 
-        Looked at with every commit; :meth:`check_foreign` looks now.
+        Looked at with every commit; :meth:`current_session` looks now.
         """
         return self._writer.foreign_changes
 
-    def check_foreign(self) -> Job[None]:
-        """Look whether another program wrote to the database, without an event."""
-        return self._writer.post(_nothing)
-
     def current_session(self, session_id: SessionID) -> Job[Session | None]:
-        """Read a session behind all that was posted so far, and look as :meth:`check_foreign` does.
+        """Read a session behind all that was posted so far, and look whether another program wrote.
 
         One way to the writer's thread and back, where a read and a look would be two.
         """
@@ -246,7 +242,3 @@ class Store:
             if self._writer.closed:  # meanwhile
                 raise StoreClosedError from error
             raise
-
-
-def _nothing(writing: WriteConnection) -> tuple[None, Event | None]:  # noqa: ARG001  # a Work
-    return None, None

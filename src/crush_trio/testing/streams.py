@@ -13,7 +13,7 @@ from crush_trio.testing.pipes import Pipe
 
 
 class MemoryStream(trio.abc.HalfCloseableStream):
-    """One end of a connection in memory. Use :func:`make_pair`.
+    """One end of a connection in memory: what comes in, and where it sends to.
 
     As with a socket, closing an end that has unread input resets the connection.
 
@@ -115,16 +115,3 @@ class ServerStream(MemoryStream):
     def __init__(self, incoming: Pipe, outgoing: Pipe, socket: Socket) -> None:
         super().__init__(incoming, outgoing)
         self.socket = socket
-
-
-def make_pair(
-    forth: Pipe | None = None, back: Pipe | None = None
-) -> tuple[MemoryStream, MemoryStream]:
-    """Return the two ends of a connection.
-
-    Args:
-        forth: Where what the first end sends goes through; a new pipe if None.
-        back: The other direction.
-    """
-    forth, back = forth or Pipe(), back or Pipe()
-    return MemoryStream(back, forth), MemoryStream(forth, back)
