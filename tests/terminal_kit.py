@@ -17,6 +17,7 @@ from typing import Any, cast
 import attrs
 import h11
 import trio
+import trio.testing
 
 from crush_trio.ids import new_id
 from crush_trio.wire.sse import SSEReader
@@ -111,6 +112,8 @@ class Terminal:
         spinning: Why it will never come back, if so.
         sent: Prompts that must come to be drawn in the open session.
         loads: How often a session has been loaded.
+        asking: Requests that have not been answered yet.
+        gone: Whether its user has quit: what is answered then is shown to nobody.
         noted: Titles of the desktop notifications for finished turns.
     """
 
@@ -142,6 +145,8 @@ class Terminal:
     paused: trio.Event | None = None
     sent: list[str] = attrs.field(factory=list[str])
     loads: int = 0
+    asking: int = 0
+    gone: bool = False
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
     # --- asking
@@ -155,18 +160,27 @@ class Terminal:
         plain = path.partition("?")[0]
         self.asked[f"{method} {plain.rpartition('/')[2]}"] += 1
         assert self.asked.total() < LOOP, f"it answers its own echo: {self.asked}"
+        self.asking += 1
         try:
             reply = await self.server.request(method, path, body, GO)
         except (OSError, trio.BrokenResourceError, h11.RemoteProtocolError) as error:
-            if not self.degraded:
+            if not self.degraded and self._looks_at(path):
                 self.errors.append(f"{method} {plain}: {error!r}")
+            return None
+        finally:
+            self.asking -= 1
+            self._change()
+        if not self._looks_at(path):
             return None
         self.errors += reply_problems(method, plain, reply.status, reply.body)
         if reply.status not in {200, 202}:
             self.errors.append(f"{method} {plain}: {reply.status} {reply.body!r}")
-            self._change()
             return None
         return json.loads(reply.body) if reply.body else None
+
+    def _looks_at(self, path: str) -> bool:
+        """Return whether it takes what is answered: who has quit only says goodbye."""
+        return not self.gone or path.startswith("/v1/clients/")
 
     @property
     def _sid(self) -> str:
@@ -241,6 +255,7 @@ class Terminal:
 
     async def leave(self) -> None:
         """Quit: end the stream and say goodbye (11.4)."""
+        self.gone = True
         self.scope.cancel("the terminal is closed")
         await self.ask_for("DELETE", f"/v1/clients/{self.client_id}")
 
@@ -515,9 +530,40 @@ class Terminal:
         await self.until(is_over)
         await self.until(lambda _: not self.busy and not self.queue)
 
+    async def until_answered(self) -> None:
+        """Wait until nothing that it has asked is unanswered, and it asks no more because of it."""
+        await trio.testing.wait_all_tasks_blocked()
+        while self.asking:
+            await self._changed.wait()
+            await trio.testing.wait_all_tasks_blocked()
+
     def _change(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
+
+
+async def come_to_rest(*terminals: Terminal) -> None:
+    """Wait until these have heard all that was published, and ask nothing more because of it.
+
+    A new session is what all of them hear last, and ask nothing for.
+    """
+    before, asked = -1, 0
+    while asked != before:
+        before = asked
+        first = terminals[0]
+        path = f"/v1/workspaces/{first.workspace['id']}/sessions"
+        made = (await first.server.request("POST", path, {"title": "last"}, GO)).json["id"]
+        for each in terminals:
+            await each.until(lambda seen: _has_heard_of(seen, made))  # noqa: B023  used at once
+            await each.until_answered()
+        asked = sum(each.asked.total() for each in terminals)
+
+
+def _has_heard_of(terminal: Terminal, session_id: str) -> bool:
+    return any(
+        event["type"] == "session" and event["payload"]["payload"]["id"] == session_id
+        for event in terminal.events
+    )
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ from crush_trio.providers.scripted import Call, Fail, Hang, Report, Say, Scripte
 from crush_trio.wire.questions import QuestionRequest, QuestionResponse
 from project_kit import config
 from serving_kit import Reply
+from tools_kit import open_ear, wait_gone
 from world_kit import World, open_served_world, open_world
 
 LIMIT = 3600
@@ -294,14 +295,11 @@ async def test_r45_a_command_ends_when_its_user_goes_away(tmp_path: Path) -> Non
     """With its processes; nothing is noted (R-45)."""
     async with real(tmp_path) as visitor:
         path = f"/v1{visitor.workspace._path}{visitor.of_agent('shell')}"
-        body = {"command": "echo $$ > pid; exec sleep 1000"}
-        pid = visitor.world.directory / "pid"
-        async with visitor.world.call("POST", path, body):
-            while not (pid.exists() and pid.read_text().strip()):  # noqa: ASYNC110
-                await trio.sleep(0.01)
-        process = Path("/proc", pid.read_text().strip())
-        while process.exists():  # noqa: ASYNC110, ASYNC240
-            await trio.sleep(0.01)
+        body = {"command": "echo $$ > ear; exec sleep 1000"}
+        async with open_ear(visitor.world.directory) as ear:
+            async with visitor.world.call("POST", path, body):
+                pid = await ear.pid()
+        await wait_gone(pid)
         assert await visitor.get(f"/sessions/{visitor.session_id}/messages") == []
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from crush_trio.providers.base import Usage
 from crush_trio.providers.scripted import Call, Hang, Report, Say, ScriptedModel, Think, failing
 from project_kit import config
-from terminal_kit import Terminal, open_terminal
+from terminal_kit import POLL, Terminal, come_to_rest, open_terminal
 from world_kit import World, open_served_world
 
 DONE = "* bash done: no output"
@@ -39,14 +40,18 @@ def calling(tool: str, **arguments: Any) -> Call:
     return Call(tool, arguments)
 
 
-async def test_11_2_a_start_shows_an_empty_page_and_a_ready_agent(tmp_path: Path) -> None:
+async def test_11_2_a_start_shows_an_empty_page_and_a_ready_agent(
+    mock_clock: MockClock, tmp_path: Path
+) -> None:
     """Nothing of the start is an error, and afterwards nothing is asked by itself."""
+    mock_clock.rate = 1.0
     async with at_work(tmp_path) as (_, terminal):
-        await terminal.until(lambda seen: seen.asked["GET pending-auth"])
+        await come_to_rest(terminal)
+        assert terminal.asked["GET pending-auth"] == 1
         assert (terminal.model, terminal.busy, terminal.screen) == ("Scripted", False, [])
-        await terminal.refresh()
         before = terminal.asked.total()
-        await trio.sleep(0.1)
+        mock_clock.jump(4 * POLL)
+        await come_to_rest(terminal)
         assert terminal.asked.total() == before
 
 
@@ -142,7 +147,7 @@ async def test_11_4_escape_clears_the_queue_and_escape_twice_cancels(tmp_path: P
         await terminal.press_escape()
         assert terminal.armed
         await terminal.press_escape()
-        await terminal.until(lambda seen: seen.screen[-1] == "-- Canceled")
+        await terminal.until(lambda seen: seen.screen[-1:] == ["-- Canceled"])
         await terminal.refresh()
         assert (terminal.busy, terminal.noted) == (False, [])
         await terminal.send("again")
@@ -292,7 +297,7 @@ async def test_6_9_a_shell_command_answers_its_user_and_is_drawn_by_nobody_else(
         body = {"session_id": "", "command": "echo out; echo err >&2; exit 3", "term_width": 80}
         ran = await terminal.ask("POST", path, body)
         assert ran == {"output": "out\n\nerr\n", "exit_code": 3}
-        await terminal.until(lambda seen: "shell_command" in str(seen.events[-1]))
+        await terminal.until(lambda seen: "shell_command" in str(seen.events[-1:]))
         assert terminal.screen == before
 
 
@@ -384,7 +389,7 @@ async def test_11_4_a_client_that_quits_leaves_the_others_turn_alone(tmp_path: P
             await terminal.load(quitting._sid)
             await terminal.until(lambda seen: seen.dialog)
             await quitting.leave()
-        await trio.sleep(0.1)
+        await come_to_rest(terminal)
         assert terminal.dialog is not None
         assert await terminal.decide("allow")
         await terminal.until_idle()

@@ -21,6 +21,7 @@ from crush_trio.providers.base import (
 from crush_trio.providers.local import LOCAL_SLOTS, LocalModel, open_local_model
 from crush_trio.providers.local_process import ChildQuestion, open_child
 from crush_trio.providers.local_weights import pull_weights
+from tools_kit import wait_gone
 
 ENDLESS = ModelOptions(max_tokens=2000, extra_body={"ignore_eos": True})
 SHORT = ModelOptions(max_tokens=8)
@@ -62,19 +63,8 @@ async def answer_at_last(model: LocalModel, request: ModelRequest) -> str:
                 raise
 
 
-async def wait_gone(pid: int) -> None:
-    """Return once a process has ended, whoever's child it is."""
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        await trio.lowlevel.wait_readable(fd)
-    finally:
-        os.close(fd)
-
-
 def is_alive(pid: int) -> bool:
+    """Whether a process is there; one that is dead and not yet reaped is."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,0 +1,13 @@
+"""How long a test waits in real time until it says that something hangs.
+
+What stays in this process and in its memory has the house's five seconds. These are for the rest; no
+test ever waits so long unless it fails.
+"""
+
+PROCESS_LIMIT = 90
+"""Seconds for a test that starts processes: an interpreter with this package needs half a second to
+begin, and ten and more on a machine that is busy; a test starts up to three, one after the other."""
+
+SERVED_LIMIT = 30
+"""Seconds for a test that is quick in this process, but with sockets, threads, a disk or a shell: it
+takes up to a second, and ten times that on a machine that is busy."""
