@@ -481,3 +481,44 @@ def test_a_configuration_shows_no_secret_when_printed(world: World) -> None:
 def test_the_zero_form_of_a_selection_has_both_names() -> None:
     """Clients read them always (wire contract 3.4)."""
     assert msgspec.json.encode(SelectedModel()) == b'{"model":"","provider":""}'
+
+
+# --- models that do not exist ---------------------------------------------------------------
+
+
+def test_a_model_that_its_provider_does_not_have_is_corrected(world: World) -> None:
+    """What is in force is what belongs into the user's file (agent contract 3.3)."""
+    models = {
+        "large": {"provider": "local", "model": "gone", "think": True},
+        "small": {"provider": "nobody", "model": "m"},
+    }
+    world.write({"providers": {"local": LOCAL}, "models": models})
+    loaded = world.load()
+    assert loaded.corrections == {kind: SelectedModel("m", "local") for kind in models}
+    assert loaded.wire.models == loaded.corrections
+
+
+@pytest.mark.parametrize(
+    ("entry", "chosen"),
+    [
+        ({"anthropic": {"api_key": "$NOT_TODAY"}}, {"provider": "anthropic", "model": "claude-x"}),
+        ({}, {"provider": "openai", "model": "gpt-x"}),
+        ({"off": {**LOCAL, "disable": True}}, {"provider": "off", "model": "m"}),
+        ({"away": {**LOCAL, "discover_models": True}}, {"provider": "away", "model": "n"}),
+        ({}, {"provider": "local", "model": "m"}),
+    ],
+)
+def test_a_choice_that_may_be_right_again_is_not_corrected(
+    world: World, entry: dict[str, Any], chosen: dict[str, Any]
+) -> None:
+    """No key today, known but not configured, switched off, its endpoint away; or it is right."""
+    world.write({"providers": {"local": LOCAL, **entry}, "models": {"large": chosen}})
+    loaded = world.load()
+    assert loaded.large is not None
+    assert loaded.corrections == {}
+
+
+def test_without_any_provider_nothing_is_corrected(world: World) -> None:
+    """There is nothing to correct it to."""
+    world.write({"models": {"large": {"provider": "nobody", "model": "m"}}})
+    assert world.load().corrections == {}

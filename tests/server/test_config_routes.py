@@ -307,6 +307,24 @@ async def test_r49_a_model_that_does_not_exist_is_refused_by_the_update(
         assert (await office.post("config/model", {"model_type": ""})).status == 400
 
 
+async def test_a_choice_of_a_model_that_does_not_exist_is_corrected_in_the_users_file(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """When a workspace opens, and when it reads again; what else is there stays (agent contract 3.3)."""
+    gone = {"provider": "scripted", "model": "gone"}
+    user_file = tmp_path / "home/.local/share/crush/crush.json"
+    user_file.parent.mkdir(parents=True)
+    user_file.write_text(json.dumps({"models": {"large": gone}, "mine": 1}))
+    right = {"model": "scripted-1", "provider": "scripted", "max_tokens": 1000}
+    async with open_office(tmp_path) as office:
+        assert in_file(user_file) == {"models": {"large": right}, "mine": 1}
+        assert user_file.stat().st_mode & 0o777 == 0o600
+        assert (await office.get("config"))["models"]["large"] == right
+        user_file.write_text(json.dumps({"models": {"large": gone, "small": gone}}))
+        assert (await office.post("agent/update", {})).status == 200
+        assert in_file(user_file) == {"models": {"large": right, "small": right}}
+
+
 async def test_r49_a_choice_outlives_a_new_reading_of_the_files(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:

@@ -45,6 +45,8 @@ class Configuration:
         env: The environment with the ``env`` table set in it, for the program's sub-processes.
         catalog: The well-known providers, whether configured or not.
         findings: What was found out while loading, such as the output of commands.
+        corrections: By kind, what took the place of a configured model that does not exist; it
+            belongs into the user's file (agent contract 3.3).
     """
 
     wire: Config
@@ -55,6 +57,9 @@ class Configuration:
     env: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False, eq=False)
     catalog: tuple[Provider, ...] = attrs.field(default=(), repr=False, eq=False)
     findings: Findings = attrs.field(factory=lambda: Findings(asks=False), repr=False, eq=False)
+    corrections: Mapping[str, SelectedModel] = attrs.field(
+        factory=dict[str, SelectedModel], eq=False
+    )
 
     @property
     def providers(self) -> Mapping[str, ProviderConfig]:

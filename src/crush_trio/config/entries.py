@@ -40,10 +40,12 @@ class Entries:
         kept: The providers that count, by id, as clients are told of them.
         dropped: Why each of the others does not count; disabled ones are not named, and known ones
             that nobody has configured.
+        unsure: Those of the kept ones whose endpoints did not say which models they have.
     """
 
-    kept: dict[str, ProviderConfig]
-    dropped: dict[str, str]
+    kept: dict[str, ProviderConfig] = attrs.field(factory=dict[str, ProviderConfig])
+    dropped: dict[str, str] = attrs.field(factory=dict[str, str])
+    unsure: set[str] = attrs.field(factory=set[str])
 
 
 @attrs.frozen
@@ -86,7 +88,7 @@ def prepare(
 
     reading = _Reading(env, findings.output, models_of)
     catalogue = {each.id: each for each in known}
-    entries = Entries({}, {})
+    entries = Entries()
     for provider_id, provider in catalogue.items():
         _add_known(entries, provider, given.get(provider_id), reading)
     for provider_id, entry in given.items():
@@ -147,7 +149,7 @@ def _add(entries: Entries, provider: ProviderConfig, reading: _Reading) -> None:
     """Keep a provider, or note why it does not count."""
     reason = _unusable(provider)
     if not reason:
-        provider, reason = _with_models(provider, reading)
+        provider, reason = _with_models(entries, provider, reading)
     if reason:
         entries.dropped[provider.id] = f"provider {provider.id!r} {reason}"
     else:
@@ -163,7 +165,9 @@ def _unusable(provider: ProviderConfig) -> str:
     return ""
 
 
-def _with_models(provider: ProviderConfig, reading: _Reading) -> tuple[ProviderConfig, str]:
+def _with_models(
+    entries: Entries, provider: ProviderConfig, reading: _Reading
+) -> tuple[ProviderConfig, str]:
     """Return a provider with all its models, and why it does not count.
 
     A template that fails is no reason to drop a provider: whoever uses it is told why. Only that of
@@ -175,9 +179,13 @@ def _with_models(provider: ProviderConfig, reading: _Reading) -> tuple[ProviderC
             return provider, f"has a base_url, {provider.base_url!r}, that expands to nothing"
         endpoint = expand_endpoint(provider, reading.env, reading.outputs)
     except ConfigError as error:
+        entries.unsure.add(provider.id)
         return provider, "" if provider.models else f"lists no models, and {error}"
     if _is_asked(provider):
-        return _with_discovered(provider, reading.models_of(endpoint))
+        found = reading.models_of(endpoint)
+        if isinstance(found, Failed):
+            entries.unsure.add(provider.id)
+        return _with_discovered(provider, found)
     return provider, "" if provider.models else "lists no models"
 
 

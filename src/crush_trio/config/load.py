@@ -6,7 +6,7 @@ lacks from outside it asks for, see :mod:`crush_trio.config.findings`. Nothing i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import attrs
@@ -77,9 +77,11 @@ def load(
     entries = prepare(config.providers, own_view(full_env), known=known, findings=findings)
     if options.disable_default_providers and not entries.kept:
         raise _nothing_left(entries)
+    named = {*config.providers, *(each.id for each in catalog)}
     config = replace(config, providers=entries.kept)
     loaded = Configuration(config, place, env=full_env, catalog=catalog, findings=findings)
-    return _choose(loaded, entries, known, kept.models)
+    gone = {kind for kind, wanted in config.models.items() if _is_gone(wanted, entries, named)}
+    return _corrected(_choose(loaded, entries, known, kept.models), gone - kept.models.keys())
 
 
 def find_data_directory(directory: Path, *, env: Mapping[str, str], data_dir: str = "") -> Path:
@@ -145,6 +147,26 @@ def _choose(
     wire = replace(wire, models={**wire.models, **selected, **choices})
     loaded = attrs.evolve(loaded, wire=wire, large=kinds["large"], small=kinds["small"])
     return attrs.evolve(loaded, problem="; ".join(problems) or _problem(loaded))
+
+
+def _is_gone(wanted: SelectedModel, entries: Entries, named: Collection[str]) -> bool:
+    """Whether a configured model certainly does not exist, and not only today.
+
+    A provider that is named somewhere and does not count (no key, switched off, unreachable) may
+    count tomorrow, and then the choice is right again.
+    """
+    provider = entries.kept.get(wanted.provider)
+    if provider is None:
+        return bool(wanted.provider) and wanted.provider not in named
+    known = {model.id for model in provider.models}
+    return bool(wanted.model) and wanted.model not in known and provider.id not in entries.unsure
+
+
+def _corrected(loaded: Configuration, gone: Collection[str]) -> Configuration:
+    """Return the configuration with what is in force instead of the models that do not exist."""
+    chosen = {"large": loaded.large, "small": loaded.small}
+    instead = {kind: model.selected for kind, model in chosen.items() if model and kind in gone}
+    return attrs.evolve(loaded, corrections=instead)
 
 
 def _problem(loaded: Configuration) -> str | None:

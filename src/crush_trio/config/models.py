@@ -1,7 +1,6 @@
 """Which models a workspace uses: the configured ones where they exist, else a default.
 
-Nothing is written back: a configured model that does not exist is only not used (agent contract
-3.3, where Crush corrects its file).
+Nothing is written here; whoever opens a workspace puts what was corrected into the user's file.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ what is in force.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ import trio
 from crush_trio.config import ConfigReader, Configuration, Outside, global_data_dir, resolve
 from crush_trio.config.configuration import Kept
 from crush_trio.config.documents import RECENT_LIMIT
-from crush_trio.config.files import FILE_NAME
+from crush_trio.config.files import FILE_NAME, Source, read_document
 from crush_trio.config.findings import Findings
 from crush_trio.config.keys import drop, parse_key, put
 from crush_trio.config.writing import edit, section
@@ -30,6 +31,9 @@ from crush_trio.workspaces.plan import Plan
 
 WORKSPACE_SCOPE = 1
 """The scope of the file in the data directory; every other number is the user's own file."""
+
+GLOBAL_SCOPE = 0
+"""The scope that clients use for the user's own file (wire contract 4.7)."""
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +100,31 @@ class Configured:
             findings=Findings() if fresh else self.current.findings.succeeded(),
         )
         self._adopt(self.current)
+        await self.write_corrections()
+
+    async def write_corrections(self) -> None:
+        """Put what is in force into the user's file for models that do not exist (agent contract 3.3).
+
+        Clients have been told of it already. A file that cannot be written is only logged.
+        """
+        corrections = self.current.corrections
+        if not corrections:
+            return
+        path = self._file(GLOBAL_SCOPE)
+
+        def change(document: dict[str, Any]) -> None:
+            models = section(document, "models")
+            models.update({kind: msgspec.to_builtins(model) for kind, model in corrections.items()})
+
+        try:
+            # A project's file may go on outranking it: then nothing is left to be written here.
+            before, _ = read_document(Source(path))
+            after = copy.deepcopy(before)
+            change(after)
+            if after != before:
+                await edit(path, change)
+        except ConfigError as error:
+            _log.warning("the choice of models is not corrected: %s", error)
 
     # --- changes ---------------------------------------------------------------------------
 

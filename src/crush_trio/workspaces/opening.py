@@ -46,6 +46,7 @@ async def open_workspace(
         workspace.skills = await find_skills(plan)
         workspace.agent = Agent(_home(workspace, data, providers, equipment), plan.config)
         workspace.agent_setup = AgentSetup(workspace.agent, workspace.configured)
+        await workspace.configured.write_corrections()
         data.join(workspace.hub)
         if equipment.remember is not None:
             workspace.side_work.start(
