@@ -43,6 +43,7 @@ async def open_server_process(
     arguments: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
     descriptors: int = 0,
+    under: tuple[str, ...] = (),
 ) -> AsyncGenerator[ServerProcess]:
     """Run ``crush-trio serve`` on a unix socket; the block is entered when it listens.
 
@@ -55,10 +56,12 @@ async def open_server_process(
         arguments: More arguments.
         env: More of the environment.
         descriptors: How many files it may have open at most, if not as many as this process.
+        under: A program that becomes the server.
     """
     directory, environ = make_project(tmp_path, config() if document is None else document)
     address = Address("unix", path=str(tmp_path / name))
     command = [sys.executable, "-m", "crush_trio", "serve", "--host", str(address), *arguments]
+    command = [*under, *command]
     if descriptors:
         command = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh", *command]
     tested = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}

@@ -97,9 +97,10 @@ async def serve_forever(
     *,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until SIGINT, SIGTERM or the idle exit. With ``nursery.start``, returns the address.
+    """Serve until a signal or the idle exit. With ``nursery.start``, returns the address.
 
-    A second signal leaves at once, without settling anything.
+    The signals are SIGINT and SIGTERM, of which a second one leaves at once, without settling
+    anything; and SIGHUP, unless it is ignored (``nohup``).
 
     Raises:
         AddressInUseError: somebody else listens at the address.
@@ -110,7 +111,7 @@ async def serve_forever(
     doors = choose_doors(options)
     # Without the token, which a tool's sub-process could print (A2).
     env = {name: value for name, value in options.env.items() if name != TOKEN_VARIABLE}
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*_ending_signals()) as signals:
         async with open_embedded_model() as embedded:
             with watching(asked=options.monitor) as observer:
                 equipment = Equipment(
@@ -182,13 +183,20 @@ async def _serve_host(
             task_status.started(bound)
 
 
+def _ending_signals() -> list[signal.Signals]:
+    """Return the signals that end the server. A terminal that is closed is no crash."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM] + [signal.SIGHUP] * (not ignored)
+
+
 async def _watch_signals(signals: AsyncIterator[int], stop: trio.Event) -> None:
     async for number in signals:
-        if stop.is_set():
+        if not stop.is_set():
+            logger.info("%s: shutting down", signal.Signals(number).name)
+            stop.set()
+        elif number != signal.SIGHUP:  # that one comes from the terminal and from its shell
             logger.warning("a second signal: leaving at once")
             os._exit(128 + number)
-        logger.info("%s: shutting down", signal.Signals(number).name)
-        stop.set()
 
 
 async def _watch_idle(host: WorkspaceHost, linger: float, stop: trio.Event) -> None:
