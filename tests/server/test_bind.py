@@ -12,8 +12,11 @@ import trio
 
 from crush_trio.addresses import Address
 from crush_trio.errors import AddressInUseError, ConfigError
-from crush_trio.server.bind import LONGEST_PATH, open_listener
+from crush_trio.server.bind import LONGEST_PATH, open_listener, others_may_replace
 from serving_kit import LOOPBACK, serving
+
+ME, STRANGER = os.geteuid(), os.geteuid() + 12_345
+GROUP, NO_GROUP = 100, 2**30 + 12_345
 
 
 def unix(directory: Path) -> Address:
@@ -182,6 +185,37 @@ async def test_a_directory_that_others_can_write_is_refused(open_to_all: Path) -
     with pytest.raises(ConfigError, match="can be written by other users"):
         async with open_listener(unix(open_to_all)):
             pass
+
+
+@pytest.mark.promise("A1")
+@pytest.mark.parametrize(
+    ("mode", "owner", "refused"),
+    [
+        (0o700, ME, False),
+        (0o755, 0, False),
+        (0o1777, 0, False),
+        (0o700, STRANGER, True),
+        (0o1777, STRANGER, True),
+        (0o707, ME, True),
+        (0o770, ME, True),
+        (0o2775, 0, True),
+    ],
+)
+def test_who_can_write_a_directory_besides_its_owner_is_another_user(
+    mode: int, owner: int, refused: bool
+) -> None:
+    """Members of its group too, but where a group is one user's own, as many systems make them."""
+    status = os.stat_result((stat.S_IFDIR | mode, 0, 0, 1, owner, GROUP, 0, 0, 0, 0))
+    assert others_may_replace(status, lambda _: False) == refused
+    if mode & stat.S_IWGRP and not mode & stat.S_IWOTH:
+        assert not others_may_replace(status, lambda group: group == GROUP)
+
+
+@pytest.mark.promise("A1")
+def test_a_group_that_nobody_knows_is_not_ones_own() -> None:
+    """Who is in it cannot be said."""
+    status = os.stat_result((stat.S_IFDIR | 0o770, 0, 0, 1, ME, NO_GROUP, 0, 0, 0, 0))
+    assert others_may_replace(status)
 
 
 async def test_a_sticky_directory_is_safe(sticky: Path) -> None:

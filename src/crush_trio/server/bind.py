@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import grp
 import os
+import pwd
 import socket
 import stat
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -124,15 +126,43 @@ def _opened(directory: Path) -> Generator[int]:
 
 def _require_safe(directory: int, path: Path) -> None:
     """Refuse a directory in which another user could put a socket in the place of ours (A1)."""
-    status = os.fstat(directory)
-    foreign = status.st_uid not in {0, os.geteuid()} and os.geteuid() != 0
-    # In a sticky directory everybody may add files, but only owners may remove them.
-    shared = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
-    if foreign or shared:
+    if others_may_replace(os.fstat(directory)):
         raise ConfigError(
             f"directory {str(path)!r} can be written by other users, who could take the socket's "
             "place: choose an address in a directory of your own"
         )
+
+
+def others_may_replace(
+    status: os.stat_result, is_own_group: Callable[[int], bool] | None = None
+) -> bool:
+    """Return whether somebody else, but root, can replace files of ours in a directory.
+
+    Args:
+        status: The directory's.
+        is_own_group: Whether nobody else is in a group; the system is asked if None.
+    """
+    if status.st_uid not in {0, os.geteuid()}:
+        return True
+    if status.st_mode & stat.S_ISVTX:  # there everybody may add files, but only owners remove them
+        return False
+    if status.st_mode & stat.S_IWOTH:
+        return True
+    return bool(status.st_mode & stat.S_IWGRP) and not (is_own_group or _is_own_group)(
+        status.st_gid
+    )
+
+
+def _is_own_group(gid: int) -> bool:
+    """Whether a group is this user's own: many systems make one for each, of the same name.
+
+    Who else has it as the primary group is not looked up, which may mean to list a whole company.
+    """
+    try:
+        name, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return group.gr_name == name and {*group.gr_mem} <= {name}
 
 
 async def _lock(directory: int, path: Path) -> None:
