@@ -15,23 +15,19 @@ step. After each run nothing of it may be left, and the cancel must have come ou
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 
 import attrs
 import trio
-from trio.lowlevel import Task
 
+from crush_trio.errors import sole
 from crush_trio.testing.leftovers import Leftovers
-from crush_trio.testing.program import as_program, is_program
+from crush_trio.testing.program import as_program
 from crush_trio.testing.running import run
-
-STRUCK = "struck by the sweep"
-"""The reason that our cancel carries, by which we know it again."""
-
-PROGRAM = "program"
-"""What the task is called that calls the callable."""
+from crush_trio.testing.watch import PROGRAM, AbandonedError, Watch, abandon
 
 AsyncCallable = Callable[[], Awaitable[object]]
 
@@ -68,6 +64,7 @@ class CallableReport:
         points: How many steps the callable has.
         strikes: How many runs were cancelled.
         faults: What was wrong.
+        simulated: Whether time was virtual.
     """
 
     name: str
@@ -75,14 +72,21 @@ class CallableReport:
     points: int
     strikes: int
     faults: tuple[Finding, ...]
+    simulated: bool = True
 
     def __str__(self) -> str:
         head = f"{self.name}: {self.points} steps, {self.strikes} cancels, seed {self.seed}"
         if not self.faults:
             return f"{head}: clean"
-        first = self.faults[0].point
-        again = f"sweep_callable({self.name}, seed={self.seed}, points=[{first}]) plays it again"
-        return "\n  ".join([f"{head}: {len(self.faults)} faults", *map(str, self.faults), again])
+        again = f"{self._replay(self.faults[0].point)} plays the first again"
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        return "\n  ".join([f"{head}: {count}", *map(str, self.faults), again])
+
+    def _replay(self, point: int) -> str:
+        """Return the call that plays one step again; the run without a cancel is always played."""
+        real = "" if self.simulated else ", simulated=False"
+        points = f"[{point}]" if point else "[]"
+        return f"sweep_callable({self.name}, seed={self.seed}{real}, points={points})"
 
     def check(self) -> None:
         """Fail the test if something was wrong, or if nothing was cancelled.
@@ -93,62 +97,6 @@ class CallableReport:
         __tracebackhide__ = True  # pytest shows where it was called
         if self.faults or not self.strikes:
             raise AssertionError(str(self) if self.faults else f"{self}: nothing was cancelled")
-
-
-@attrs.define(eq=False)
-class _Watch(trio.abc.Instrument):
-    """Numbers the steps of the callable's tasks, and cancels its scope at one of them.
-
-    Attributes:
-        strike: The step to cancel at; 0 cancels nothing.
-        place: Where the callable stood then.
-        delivered: Whether the cancel has reached a task.
-    """
-
-    strike: int
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    steps: int = 0
-    place: str = ""
-    delivered: bool = False
-    tasks: dict[Task, None] = attrs.field(factory=dict[Task, None])
-
-    def task_spawned(self, task: Task) -> None:
-        """Remember a task of the callable's."""
-        if is_program(task):
-            self.tasks[task] = None
-
-    def task_exited(self, task: Task) -> None:
-        """Forget a task."""
-        self.tasks.pop(task, None)
-
-    def before_task_step(self, task: Task) -> None:
-        """Count a step; cancel if it is the one."""
-        if not is_program(task):
-            return
-        self.steps += 1
-        if self.steps == self.strike:
-            self.place = _place(task)
-            self.scope.cancel(STRUCK)
-        # What a task is about to be given: private to Trio, and only read.
-        error = getattr(getattr(task, "_next_send", None), "error", None)
-        if isinstance(error, trio.Cancelled) and getattr(error, "reason", None) == STRUCK:
-            self.delivered = True
-
-
-def _place(task: Task) -> str:
-    """Return where a task stands, in the callable's own code if it is there."""
-    frames = [(frame, line) for frame, line in task.iter_await_frames() if not _is_ours(frame)]
-    if not frames:
-        return "at the beginning" if task.name == PROGRAM else f"at the beginning of {task.name}"
-    frame, line = frames[-1]
-    code = frame.f_code
-    return f"{code.co_filename}:{line} in {code.co_name}"
-
-
-def _is_ours(frame: object) -> bool:
-    """Whether a frame is Trio's or the sweep's, where no author looks for a fault."""
-    name: str = getattr(frame, "f_globals", {}).get("__name__", "")
-    return name.partition(".")[0] in {"trio", "outcome", "contextlib"} or name == __name__
 
 
 def sweep_callable(
@@ -162,8 +110,9 @@ def sweep_callable(
 ) -> CallableReport:
     """Run ``async_fn`` once whole, and once for each of its steps with a cancel at that step.
 
-    After each run: no task, child process or file descriptor of it is left; a cancel that reached
-    it has come out again, neither swallowed nor turned into an error; it has ended in time.
+    After each run: no task, nursery, child process or file descriptor of it is left, and nothing
+    that Python had to close in its place (a ``ResourceWarning``); a cancel that reached it has come
+    out again, neither swallowed nor turned into an error; it has ended in time.
 
     Args:
         async_fn: What is swept. It must make all that it needs anew each time.
@@ -175,7 +124,8 @@ def sweep_callable(
         patience: Seconds, virtual if simulated, that one run may take.
         points: The steps to cancel at; all of them if None.
     """
-    name = getattr(async_fn, "__qualname__", repr(async_fn))
+    name = getattr(async_fn, "__name__", repr(async_fn))
+    gc.collect()  # what others have left to the collector is not this callable's
     play = partial(_play, async_fn, check, seed, simulated, patience)
     watch, faults = play(0)
     chosen: Sequence[int] = range(1, watch.steps + 1) if points is None else list(points)
@@ -185,7 +135,7 @@ def sweep_callable(
             again, found = play(point)
             struck += again.scope.cancel_called
             faults += found
-    return CallableReport(name, seed, watch.steps, struck, tuple(faults))
+    return CallableReport(name, seed, watch.steps, struck, tuple(faults), simulated)
 
 
 def _play(
@@ -195,16 +145,20 @@ def _play(
     simulated: bool,
     patience: float,
     strike: int,
-) -> tuple[_Watch, list[Finding]]:
+) -> tuple[Watch, list[Finding]]:
     """Run the callable once; return what was wrong."""
-    watch, wrong = _Watch(strike), list[str]()
+    watch, wrong = Watch(strike), list[str]()
     main = partial(_main, async_fn, check, patience, watch, wrong)
-    leftovers = Leftovers()
-    if simulated:
-        run(main, seed=seed, instruments=[watch])
-    else:
-        trio.run(main, instruments=[watch])
-    wrong += leftovers.found()
+    with Leftovers.looked_for() as leftovers:
+        try:
+            if simulated:
+                run(main, seed=seed, instruments=[watch])
+            else:
+                trio.run(main, instruments=[watch])
+        except Exception as error:  # noqa: BLE001 -- reported
+            if not wrong:  # else Trio gives up on what has been found already
+                wrong.append(f"Trio could not go on: {_said(error)}")
+        wrong += leftovers.found()
     return watch, [Finding(strike, watch.place, each) for each in wrong]
 
 
@@ -212,14 +166,15 @@ async def _main(
     async_fn: AsyncCallable,
     check: Check | None,
     patience: float,
-    watch: _Watch,
+    watch: Watch,
     wrong: list[str],
 ) -> None:
     ended = trio.Event()
 
     async def program() -> None:
         try:
-            wrong.extend(await _call(async_fn, watch))
+            found = await _call(async_fn, watch)
+            wrong.extend(_left_open() or found)
         finally:
             ended.set()
 
@@ -228,25 +183,44 @@ async def _main(
         with trio.move_on_after(patience):
             await ended.wait()
         if not ended.is_set():
-            wrong.append(f"it had not ended after {patience} s: {_standing(watch)}")
-            _abandon(watch)
+            wrong.append(f"it had not ended after {patience} s: {watch.standing()}")
+            abandon(watch.tasks)
             await ended.wait()
-    wrong.extend(f"the task {task.name} is left" for task in watch.tasks)
+    wrong.extend(f"the task {name} is left" for name in watch.left())
     wrong.extend(await _checked(check))
 
 
-async def _call(async_fn: AsyncCallable, watch: _Watch) -> list[str]:
+async def _call(async_fn: AsyncCallable, watch: Watch) -> list[str]:
     """Call it in its scope; return what came out that should not."""
     try:
         with watch.scope:
             await async_fn()
-    except _AbandonedError:
+    except AbandonedError:
         return []
     except Exception as error:  # noqa: BLE001 -- reported
-        return [f"it raised {error!r}" if not watch.strike else f"the cancel became {error!r}"]
-    if watch.delivered and not watch.scope.cancelled_caught:
-        return ["it swallowed trio.Cancelled"]
+        return [f"{'the cancel became' if watch.strike else 'it raised'} {_said(error)}"]
+    if watch.raised_at and not watch.scope.cancelled_caught:
+        return [f"it swallowed the trio.Cancelled that was raised {_at(watch.raised_at)}"]
     return []
+
+
+def _at(place: str) -> str:
+    return place if place.startswith("at ") else f"at {place}"
+
+
+def _left_open() -> list[str]:
+    """Return the nurseries that the callable has entered and not left: Trio gives up on them."""
+    found: list[str] = []
+    for nursery in trio.lowlevel.current_task().child_nurseries:
+        names = ", ".join(sorted(task.name for task in nursery.child_tasks))
+        found.append(f"a nursery is left open, with the tasks: {names or 'none'}")
+    return found
+
+
+def _said(error: BaseException) -> str:
+    """Return an error as one line, without the groups around it and the advice behind it."""
+    error = sole(error)
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 async def _checked(check: Check | None) -> list[str]:
@@ -258,27 +232,5 @@ async def _checked(check: Check | None) -> list[str]:
         if inspect.isawaitable(result):
             await result
     except Exception as error:  # noqa: BLE001 -- reported
-        return [f"the check failed: {error!r}"]
+        return [f"the check failed: {_said(error)}"]
     return []
-
-
-# --- a callable that does not end ----------------------------------------------------------
-
-
-class _AbandonedError(BaseException):
-    """Thrown into what does not end, so that the sweep can go on."""
-
-
-def _standing(watch: _Watch) -> str:
-    return ", ".join(f"{task.name} {_place(task)}" for task in watch.tasks)
-
-
-def _abandon(watch: _Watch) -> None:
-    """Throw an error into every task that waits, whatever shields it. Uses a private of Trio's."""
-
-    def give_up() -> object:
-        raise _AbandonedError
-
-    for task in list(watch.tasks):
-        if getattr(task, "_abort_func", None) is not None:
-            task._attempt_abort(give_up)  # type: ignore[attr-defined]  # noqa: SLF001

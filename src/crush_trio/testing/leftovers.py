@@ -1,13 +1,17 @@
-"""What a call leaves to the process that made it: children and open files."""
+"""What a call leaves to the process that made it: children, open files, what Python closed for it."""
 
 from __future__ import annotations
 
 import gc
 import os
+import re
 import subprocess
 import sys
-from contextlib import suppress
+import warnings
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self, TextIO
 
 import attrs
 
@@ -21,13 +25,15 @@ def children() -> dict[int, str]:
         if entry.name.isdecimal():
             with suppress(FileNotFoundError, ProcessLookupError):
                 stat = (entry / "stat").read_text("utf-8", "replace")
-                state, parent = stat.rpartition(")")[2].split()[:2]
+                name, _, rest = stat.partition("(")[2].rpartition(")")
+                state, parent = rest.split()[:2]
                 if int(parent) == os.getpid() and state not in "ZX":
-                    found[int(entry.name)] = _command(entry)
+                    found[int(entry.name)] = _command(entry) or name
     return found
 
 
 def _command(entry: Path) -> str:
+    """Return a process's command line; nothing if it is just ending."""
     return (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
 
 
@@ -56,28 +62,74 @@ def descriptors() -> dict[str, str]:
     return found
 
 
+UNWAITED = re.compile(r"subprocess (\d+) is still running")
+"""What Python says when a process is forgotten, whether or not it runs."""
+
+PIPE = re.compile(r"unclosed file <_io\.\w+ name=\d+ ")
+"""What it says of a process's pipes, and of any file without a name."""
+
+
 @attrs.define
 class Leftovers:
     """What was there before a call, to be compared with what is there after it."""
 
     _children: dict[int, str] = attrs.field(factory=children, init=False)
     _descriptors: dict[str, str] = attrs.field(factory=descriptors, init=False)
+    _warned: list[str] = attrs.field(factory=list[str], init=False)
+
+    @classmethod
+    @contextmanager
+    def looked_for(cls) -> Generator[Self]:
+        """Look now, and listen to Python's resource warnings while the block lasts."""
+        with warnings.catch_warnings():
+            leftovers, show_others = cls(), warnings.showwarning
+
+            def show(
+                message: Warning | str,
+                category: type[Warning],
+                filename: str,
+                lineno: int,
+                file: TextIO | None = None,
+                line: str | None = None,
+            ) -> None:
+                if issubclass(category, ResourceWarning):
+                    leftovers._warned.append(str(message))
+                else:
+                    show_others(message, category, filename, lineno, file, line)
+
+            warnings.simplefilter("always", ResourceWarning)
+            warnings.showwarning = show
+            yield leftovers
 
     def found(self) -> list[str]:
         """Return what is there that was not; a child is killed, so that it is not found again."""
         wrong: list[str] = []
-        for pid, command in children().items():
-            if pid not in self._children:
-                wrong.append(f"the process {pid} ({command}) is left")
-                with suppress(ProcessLookupError):
-                    os.kill(pid, 9)
+        left = {pid: name for pid, name in children().items() if pid not in self._children}
+        for pid, command in left.items():
+            wrong.append(f"the process {pid} ({command}) is left")
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
         if self._opened():
-            gc.collect()  # what only waits for Python's collector is not left
+            gc.collect()  # what only waits for Python's collector is told by its warning
         wrong += [
             f"the file descriptor {number} ({what}) is left" for number, what in self._opened()
         ]
-        return wrong
+        return wrong + _complaints(self._warned, left)
 
     def _opened(self) -> list[tuple[str, str]]:
         now = descriptors()
         return [pair for pair in now.items() if pair[0] not in self._descriptors]
+
+
+def _complaints(warned: Sequence[str], left: Collection[int]) -> list[str]:
+    """Return what resource warnings come to, without what is said of processes that were found."""
+    unwaited = [int(found[1]) for each in warned if (found := UNWAITED.match(each))]
+    others = (each for each in warned if not UNWAITED.match(each))
+    return [
+        *(f"nobody waited for the process {pid}" for pid in unwaited if pid not in left),
+        *(
+            f"left for Python to clean up: {each}"
+            for each in others
+            if not (PIPE.match(each) and (left or unwaited))
+        ),
+    ]
