@@ -28,6 +28,7 @@ RUNNABLE = frozenset(
         "llamacpp",
         "lmstudio",
         "ollama",
+        "omlx",
     }
 )
 """Provider types whose models can be used now; others stay in the configuration."""

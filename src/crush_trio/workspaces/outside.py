@@ -26,7 +26,11 @@ ModelLister = Callable[[Endpoint], Awaitable[tuple[Model, ...]]]
 async def list_models_of(endpoint: Endpoint) -> tuple[Model, ...]:
     """Ask an endpoint which models it has, by HTTP; see :func:`list_models`."""
     return await list_models(
-        endpoint.provider_id, endpoint.base_url, endpoint.api_key, endpoint.headers
+        endpoint.provider_id,
+        endpoint.base_url,
+        endpoint.api_key,
+        endpoint.headers,
+        endpoint.type,
     )
 
 
