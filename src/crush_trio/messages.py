@@ -93,9 +93,13 @@ class ShellCommand(msgspec.Struct, frozen=True):
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """How a message ended; ``time`` is unix seconds."""
+    """How a message ended; ``time`` is unix seconds.
 
-    reason: FinishReason
+    We write a :data:`FinishReason`. What other versions of Crush have written may have reasons
+    that are gone (``permission_denied``) or not known yet, and its clients take any.
+    """
+
+    reason: FinishReason | str
     time: int = 0
     message: str | msgspec.UnsetType = msgspec.UNSET
     details: str | msgspec.UnsetType = msgspec.UNSET

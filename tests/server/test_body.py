@@ -93,8 +93,10 @@ def test_null_is_kept_where_it_is_a_value() -> None:
         (b'{"attachments":[{"content":"?"}]}', "attachments[0].content: invalid base64"),
         (b'{"attachments":[{"content":"aGk"}]}', "attachments[0].content: invalid base64"),
         (b'{"attachments":[{},{"content":7}]}', "attachments[1].content: expected bytes, got int"),
+        (b'{"attachments":[null]}', "attachments[0]: expected object, got null"),
+        (b'{"attachments":[{"content":null},null]}', "attachments[1]: expected object, got null"),
     ],
-    ids=range(19),
+    ids=range(21),
 )
 def test_a_bad_body_is_refused_by_name(body: bytes, message: str) -> None:
     """The message says which field, and what is wrong with it."""

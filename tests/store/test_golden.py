@@ -152,6 +152,24 @@ def test_every_part_of_crush_is_written_back_as_it_was(tmp_path: Path) -> None:
         assert in_order(encode_parts(decode_parts(parts))) == in_order(parts)
 
 
+async def test_words_of_another_version_hide_nothing(tmp_path: Path) -> None:
+    """A reason and a status that v0.90 does not write: its clients take any, and so do we (6.2)."""
+    path = tmp_path / "crush.db"
+    make(path)
+    ended = '[{"type":"finish","data":{"reason":"permission_denied","time":1750000000}}]'
+    todos = '[{"content":"Ship","status":"blocked","active_form":"Shipping"}]'
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE messages SET parts = ? WHERE session_id = ?", (ended, SESSION))
+        connection.execute("UPDATE sessions SET todos = ? WHERE id = ?", (todos, SESSION))
+    with trio.fail_after(5):
+        async with open_store(tmp_path, lambda _: None) as store:
+            (finish,) = {message.finish for message in await store.messages(SESSION)}
+            assert finish is not None
+            assert finish.reason == "permission_denied"
+            first, *_ = await store.sessions()
+            assert first.todos == (Todo("Ship", "blocked", "Shipping"),)
+
+
 @pytest.mark.promise("R9")
 async def test_a_session_of_crush_is_continued(tmp_path: Path, autojump_clock: MockClock) -> None:
     """The model is told what was said; what was stored stays, and the new rows come behind it."""

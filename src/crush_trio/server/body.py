@@ -35,7 +35,9 @@ async def read_body(type_: type[T]) -> T:
 
 
 def decode_body(data: bytes, type_: type[T]) -> T:
-    """Return the first JSON value of ``data`` as ``type_``; ``null`` means the default, everywhere.
+    """Return the first JSON value of ``data`` as ``type_``; ``null`` means the default.
+
+    As an element of a list it is refused: nobody means an empty attachment (wire contract 13).
 
     Raises:
         BadRequestError: as for :func:`read_body`.
@@ -86,7 +88,10 @@ def _without_nulls(value: Any, type_: inspect.Type) -> Any:
                 value = _without_nulls(value, member) if value is not None else None
             return value
         case inspect.VarTupleType() | inspect.ListType() if isinstance(value, list):
-            return [_without_nulls(item, type_.item_type) for item in cast("list[Any]", value)]
+            return [
+                each if each is None else _without_nulls(each, type_.item_type)
+                for each in cast("list[Any]", value)
+            ]
         case inspect.DictType() if isinstance(value, dict):
             items = cast("dict[str, Any]", value).items()
             return {name: _without_nulls(item, type_.value_type) for name, item in items}

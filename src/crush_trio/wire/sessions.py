@@ -6,12 +6,17 @@ from typing import Literal
 
 import msgspec
 
+TodoStatus = Literal["pending", "in_progress", "completed"]
+
 
 class Todo(msgspec.Struct, frozen=True):
-    """One entry of a session's todo list."""
+    """One entry of a session's todo list.
+
+    A status that we do not know is kept: one such entry must not hide a whole list of sessions.
+    """
 
     content: str = ""
-    status: Literal["pending", "in_progress", "completed"] = "pending"
+    status: TodoStatus | str = "pending"
     active_form: str = ""
 
 
