@@ -172,14 +172,21 @@ def test_a_token_file_is_removed_at_the_end(tmp_path: Path) -> None:
         write_private(theirs, "of another server", "token")
     assert not ours.exists()
     assert theirs.read_text() == "of another server"
+    with published_token(frozenset({ours}), TOKEN):
+        ours.write_bytes(b"\xff, and no text at all")
+    assert ours.exists()
 
 
+@pytest.mark.promise("A2")
 def test_a_token_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """It names the file, and not the token."""
+    """It names the file, and not the token; nothing is left that holds one."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot write the token file") as caught:
-        write_private(tmp_path / "file" / "token", TOKEN, "token")
-    assert TOKEN not in str(caught.value)
+    (tmp_path / "tokens" / "taken").mkdir(parents=True)
+    for path in (tmp_path / "file" / "token", tmp_path / "tokens" / "taken"):
+        with pytest.raises(ConfigError, match="cannot write the token file") as caught:
+            write_private(path, TOKEN, "token")
+        assert TOKEN not in str(caught.value)
+    assert [each.name for each in (tmp_path / "tokens").iterdir()] == ["taken"]
 
 
 def test_clients_find_the_token_however_they_call_this_machine() -> None:

@@ -60,7 +60,7 @@ class SDK:
     client: Any
     module: Any
     httpx: Any
-    headers: Mapping[str, Any]
+    headers: Mapping[str, Any] = attrs.field(repr=False)
 
 
 def _no_headers(request: ModelRequest) -> Mapping[str, str]:  # noqa: ARG001 -- a default

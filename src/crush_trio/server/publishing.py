@@ -35,7 +35,7 @@ def published(paths: frozenset[Path], text: str, what: str) -> Generator[None]:
     finally:
         for path in paths:
             with suppress(OSError):
-                if path.read_text("utf-8") == text:
+                if path.read_bytes() == text.encode():
                     path.unlink()
 
 
@@ -53,5 +53,7 @@ def write_private(path: Path, text: str, what: str) -> None:
             file.write(text)
         fresh.replace(path)
     except OSError as error:
+        with suppress(OSError):  # it may not even have been made
+            fresh.unlink()
         reason = (error.strerror or str(error)).lower()
         raise ConfigError(f"cannot write the {what} file {str(path)!r}: {reason}") from error

@@ -16,6 +16,10 @@ class SetField(msgspec.Struct, frozen=True):
     key: str = ""
     value: Any = None
 
+    def __repr__(self) -> str:
+        """Hide the value, which may be a key (A2)."""
+        return f"<SetField {self.key!r}>"
+
 
 class RemoveField(msgspec.Struct, frozen=True):
     """Body of ``POST .../config/remove``."""

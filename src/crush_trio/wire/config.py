@@ -49,6 +49,10 @@ class TokenClient(msgspec.Struct, frozen=True, omit_defaults=True):
     token_url: str = ""
     auth_style: int = 0
 
+    def __repr__(self) -> str:
+        """Hide the secret (A2)."""
+        return f"<TokenClient {self.client_id!r}>"
+
 
 class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a login gave (wire contract 3.3); times are unix seconds, and seconds."""

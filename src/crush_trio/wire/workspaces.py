@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from crush_trio.wire.config import Config
@@ -32,6 +30,10 @@ class CreateWorkspace(msgspec.Struct, frozen=True):
     env: tuple[str, ...] | None = ()
     channels: tuple[str, ...] | None = ()
 
+    def __repr__(self) -> str:
+        """Hide the environment (A2)."""
+        return f"<CreateWorkspace {self.path!r}>"
+
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     """A workspace as its clients know it; the first creator's flags win (W1)."""
@@ -47,6 +49,10 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     skills: tuple[SkillState, ...] | msgspec.UnsetType = msgspec.UNSET
 
+    def __repr__(self) -> str:
+        """Hide the environment (A2)."""
+        return f"<Workspace {self.id} {self.path!r}>"
+
 
 class Control(msgspec.Struct, frozen=True):
     """Body of ``POST /v1/control``."""
@@ -61,6 +67,3 @@ class ErrorBody(msgspec.Struct, frozen=True):
     run_id: str | msgspec.UnsetType = msgspec.UNSET
     session_id: str | msgspec.UnsetType = msgspec.UNSET
     message_id: str | msgspec.UnsetType = msgspec.UNSET
-
-
-Json = dict[str, Any]
