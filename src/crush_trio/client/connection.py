@@ -132,7 +132,11 @@ class StreamBackend(httpcore2.AsyncNetworkBackend):
 
 
 class _NetworkStream(httpcore2.AsyncNetworkStream):
-    """A Trio stream as httpcore wants it. No time-outs: a run may last for hours."""
+    """A Trio stream as httpcore wants it. No time-outs: a run may last for hours.
+
+    Nor ``start_tls``: to httpcore every address of ours is plain HTTP, since the connector has
+    encrypted the stream already where it is to be.
+    """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
@@ -154,14 +158,6 @@ class _NetworkStream(httpcore2.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> httpcore2.AsyncNetworkStream:
-        raise NotImplementedError("the connection is encrypted already, if it is to be")
 
     def get_extra_info(self, info: str) -> Any:
         """Tell httpcore whether an idle connection has been closed by the server."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Protocol, cast
 
 import attrs
 import msgspec
@@ -62,14 +62,19 @@ class Script:
         return ScriptedModel(*self.answers, title=self.title)
 
 
-class _Line(msgspec.Struct, forbid_unknown_fields=True):
+class _Line(Protocol):
     """One operation as it is written."""
 
     def op(self) -> Op:
-        raise NotImplementedError
+        """Return what is written; what makes no sense raises ``msgspec.ValidationError``."""
+        ...
 
 
-class _Say(_Line):
+class _Strict(msgspec.Struct, forbid_unknown_fields=True):
+    """A table in which nothing is ignored."""
+
+
+class _Say(_Strict):
     say: str
     chunk: Characters | None = None
     pause: Seconds = 0.0
@@ -78,7 +83,7 @@ class _Say(_Line):
         return Say(self.say, chunk=self.chunk, pause=self.pause)
 
 
-class _Think(_Line):
+class _Think(_Strict):
     think: str
     chunk: Characters | None = None
     pause: Seconds = 0.0
@@ -87,7 +92,7 @@ class _Think(_Line):
         return Think(self.think, chunk=self.chunk, pause=self.pause)
 
 
-class _Call(_Line):
+class _Call(_Strict):
     call: str
     arguments: dict[str, Any] | str = {}
     id: str = ""
@@ -98,35 +103,35 @@ class _Call(_Line):
         return Call(self.call, self.arguments, id=self.id, chunk=self.chunk, pause=self.pause)
 
 
-class _Pause(_Line):
+class _Pause(_Strict):
     pause: Seconds
 
     def op(self) -> Op:
         return Pause(self.pause)
 
 
-class _Wait(_Line):
+class _Wait(_Strict):
     wait: str
 
     def op(self) -> Op:
         return WaitFor(self.wait)
 
 
-class _Hang(_Line):
+class _Hang(_Strict):
     hang: bool
 
     def op(self) -> Op:
         return _only_true(self.hang, Hang())
 
 
-class _Cut(_Line):
+class _Cut(_Strict):
     cut: bool
 
     def op(self) -> Op:
         return _only_true(self.cut, Cut())
 
 
-class _Fail(_Line):
+class _Fail(_Strict):
     fail: str | int
     message: str = ""
     retry_after: Seconds | None = None
@@ -141,7 +146,7 @@ class _Fail(_Line):
             raise msgspec.ValidationError(str(error)) from None
 
 
-class _Tokens(msgspec.Struct, forbid_unknown_fields=True):
+class _Tokens(_Strict):
     input: int = 0
     output: int = 0
     cache_read: int = 0
@@ -149,7 +154,7 @@ class _Tokens(msgspec.Struct, forbid_unknown_fields=True):
     cost: float | None = None
 
 
-class _Usage(_Line):
+class _Usage(_Strict):
     usage: _Tokens | bool
 
     def op(self) -> Op:
@@ -160,7 +165,7 @@ class _Usage(_Line):
         return Report(Usage(**msgspec.structs.asdict(self.usage)))
 
 
-class _Finish(_Line):
+class _Finish(_Strict):
     finish: FinishReason
 
     def op(self) -> Op:
@@ -181,7 +186,7 @@ _VERBS: Mapping[str, type[_Line]] = {
 }
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class _File(_Strict):
     answers: list[Any]
     title: Any = "Scripted title"
 
