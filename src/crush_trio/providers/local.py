@@ -217,4 +217,5 @@ async def _enter(
 async def _import_sdk() -> None:
     """Import what the first request needs while the process starts: it takes as long."""
     with contextlib.suppress(ImportError):  # which the request itself will tell
+        # One that nobody waits for any more does no harm.
         await trio.to_thread.run_sync(importlib.import_module, "openai", abandon_on_cancel=True)

@@ -122,7 +122,9 @@ async def open_thread_writer(
             token.run_sync_soon(writer.settle, batch, writing.foreign_changes)
 
     async def run() -> None:
-        with trio.CancelScope(shield=True):  # bounded: after closing, the thread gives up in time
+        # Bounded: the thread begins no transaction later than CLOSE_TIMEOUT after closing. Only one
+        # that the disk holds up in its midst is waited for, since a thread cannot be broken off.
+        with trio.CancelScope(shield=True):
             limiter = trio.CapacityLimiter(1)  # its own: it must start however busy others are
             await trio.to_thread.run_sync(drain, limiter=limiter, thread_name="store writer")
 
@@ -141,7 +143,7 @@ async def open_task_writer(
     """Run a writer in a task: the twin of :func:`open_thread_writer`."""
     send, receive = trio.open_memory_channel[Job[Any] | None](math.inf)
     writer = Writer(publish, clock, send.send_nowait, writing.foreign_changes)
-    grace = trio.CancelScope(shield=True)
+    grace = trio.CancelScope(shield=True)  # bounded: closing gives it a deadline
 
     async def run() -> None:
         ended = False
