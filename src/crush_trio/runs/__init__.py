@@ -7,7 +7,8 @@ A run is cancelled in :meth:`Lane.cancel`, through the scope that the run was bo
 from __future__ import annotations
 
 from crush_trio.runs.answers import settled_answer
-from crush_trio.runs.lane import Lane, Receipt
+from crush_trio.runs.lane import Lane
+from crush_trio.runs.receipt import Receipt
 from crush_trio.runs.results import Ending, Results
 from crush_trio.runs.run import Owner, Run, Turn
 from crush_trio.runs.states import State

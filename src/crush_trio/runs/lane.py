@@ -18,49 +18,23 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-import attrs
 import msgspec
 import trio
 
 from crush_trio.errors import CrushTrioError, RunIDConflictError, error_text, sole
 from crush_trio.ids import SessionID
 from crush_trio.observer import SILENT, Observer
+from crush_trio.runs.receipt import Receipt
 from crush_trio.runs.results import Ending, Results
 from crush_trio.runs.run import Run
 from crush_trio.runs.states import State
 from crush_trio.settings import Settings
 from crush_trio.wire.events import Event, RunComplete, run_complete_event
-from crush_trio.wire.runs import CancelReceipt, CoveredRun
 
 logger = logging.getLogger(__name__)
 
 CANCELLED_TEXT = "context canceled"
 """The error text of a cancelled run's ``run_complete``, as Crush has it (wire contract 6.5)."""
-
-
-@attrs.frozen(eq=False)
-class Receipt:
-    """What a cancel covered (R15).
-
-    Attributes:
-        runs: Those that are named.
-        quiet: Those that are only waited for (wire contract 0, R-44).
-    """
-
-    runs: tuple[Run, ...]
-    quiet: tuple[Run, ...] = ()
-
-    def snapshot(self) -> CancelReceipt:
-        """Return the receipt as it stands now. Not a checkpoint."""
-        lines = tuple(CoveredRun(run.id, run.outcome if run.settled else None) for run in self.runs)
-        settled = all(run.settled for run in (*self.runs, *self.quiet))
-        return CancelReceipt(lines, settled=settled)
-
-    async def wait_settled(self) -> None:
-        """Wait until every covered run has settled."""
-        for run in (*self.runs, *self.quiet):
-            await run.finished.wait()
-        await trio.lowlevel.checkpoint()
 
 
 class Lane:
