@@ -1,31 +1,15 @@
-"""What a scenario's clients do, as plain data: a list of these is a scenario's story.
-
-Each is frozen and can be written down, left out or shortened. Whatever has happened meanwhile, it
-ends: a request may be refused or lost, and nobody waits for longer than
-:data:`~crush_trio.testing.core.PATIENCE`.
-"""
+"""What clients do: they come and go, listen, prompt, cancel and answer."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import attrs
 import trio
 
 from crush_trio.hub import Wish
 from crush_trio.testing.core import Core
+from crush_trio.testing.operations.base import anybody_left
 from crush_trio.testing.place import PROJECT
-from crush_trio.wire.messages import WireMessage
 from crush_trio.wire.permissions import GrantAction
-
-
-class Operation(Protocol):
-    """One line of a story."""
-
-    async def __call__(self, core: Core) -> None:
-        """Do it, in a world that may have changed in any way."""
-        ...
-
 
 # --- who is there -------------------------------------------------------------------------
 
@@ -208,7 +192,7 @@ class Answer:
 
     async def __call__(self, core: Core) -> None:
         """Wait until somebody is asked, then for the reply."""
-        await core.until(lambda: _asked(core) or not _waiting(core))
+        await core.until(lambda: _asked(core) or not anybody_left(core))
         await core.done(core.client(self.client).answer(self.action))
 
 
@@ -224,143 +208,8 @@ class Read:
         await core.done(core.client(self.client).messages(self.session))
 
 
-# --- time, gates and faults -----------------------------------------------------------------------
-
-
-@attrs.frozen
-class Sleep:
-    """Let time pass."""
-
-    seconds: float
-
-    async def __call__(self, core: Core) -> None:  # noqa: ARG002 -- every operation has one
-        """Wait."""
-        await trio.sleep(self.seconds)
-
-
-@attrs.frozen
-class UntilText:
-    """Wait until some stream has told of an answer that holds a text."""
-
-    text: str
-
-    async def __call__(self, core: Core) -> None:
-        """Wait; not for a text that nobody is left to say."""
-        await core.until(lambda: _seen(core, self.text) or not _waiting(core))
-
-
-@attrs.frozen
-class UntilStanding:
-    """Wait until a session's turn stands at something, as the model's watcher tells."""
-
-    standing: str
-    session: str = "main"
-
-    async def __call__(self, core: Core) -> None:
-        """Wait; not for a turn that is over."""
-        await core.until(lambda: self._stands(core) or not _waiting(core))
-
-    def _stands(self, core: Core) -> bool:
-        run = core.active(self.session)
-        return run is not None and core.model.standing(run) == self.standing
-
-
-@attrs.frozen
-class UntilSettled:
-    """Wait until everything that was accepted has settled."""
-
-    async def __call__(self, core: Core) -> None:
-        """Wait."""
-        await core.quiet()
-
-
-@attrs.frozen
-class Open:
-    """Open a gate that the model's script waits for."""
-
-    gate: str
-
-    async def __call__(self, core: Core) -> None:
-        """Do not wait."""
-        core.gate(self.gate).set()
-        await trio.lowlevel.checkpoint()
-
-
-@attrs.frozen
-class FillDisk:
-    """Let this many writes fail."""
-
-    writes: float = 1
-
-    async def __call__(self, core: Core) -> None:
-        """Do not wait."""
-        for disk in core.disks.all():
-            disk.failing = self.writes
-        await trio.lowlevel.checkpoint()
-
-
-@attrs.frozen
-class SlowDisk:
-    """Let every write wait for so many seconds, and wait as long."""
-
-    seconds: float
-
-    async def __call__(self, core: Core) -> None:
-        """Wait until the disks write again."""
-        for disk in core.disks.all():
-            disk.stuck = True
-        await trio.sleep(self.seconds)
-        for disk in core.disks.all():
-            disk.let_go()
-
-
-@attrs.frozen
-class Stop:
-    """Stop the server, as a signal does."""
-
-    async def __call__(self, core: Core) -> None:
-        """Wait until nothing of it is left."""
-        await core.stop()
-
-
-@attrs.frozen
-class Kill:
-    """Kill the server."""
-
-    async def __call__(self, core: Core) -> None:
-        """Wait until nothing of it is left."""
-        if core.life is not None:
-            core.life.kill()
-        await core.stop()
-
-
-@attrs.frozen
-class Start:
-    """Start the server again, if it does not run."""
-
-    async def __call__(self, core: Core) -> None:
-        """Wait until it runs."""
-        if core.life is None or core.life.stopping.is_set():
-            await core.restart()
-
-
-def _waiting(core: Core) -> bool:
-    """Whether somebody is left who may still do something."""
-    return core.life is not None and bool(core.life.unsettled())
-
-
 def _asked(core: Core) -> bool:
     life = core.life
     return life is not None and any(
         workspace.permissions.open_requests() for workspace in life.host.workspaces
-    )
-
-
-def _seen(core: Core, text: str) -> bool:
-    return any(
-        isinstance(event.payload, WireMessage)
-        and event.payload.role == "assistant"
-        and text in event.payload.text
-        for stream in core.streams
-        for event in stream.events
     )
