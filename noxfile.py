@@ -23,7 +23,7 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
-    session.run("flake8", "src", "tests")
+    session.run("flake8", "src", "tests", "tests_browser")
 
 
 @nox.session
@@ -49,6 +49,16 @@ def tests(session: nox.Session) -> None:
         session.run("coverage", "report")
     else:
         session.run("pytest", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Look at the routes' page in a real browser; ``-- --chromium PATH`` or ``-- --packed`` names one."""
+    install(session, "browser")
+    if "--chromium" not in session.posargs:
+        packed = [one for one in session.posargs if one == "--packed"]
+        session.run("python", "tests_browser/obtain_chromium.py", *packed)
+    session.run("pytest", "tests_browser", *session.posargs)
 
 
 @nox.session
