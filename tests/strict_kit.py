@@ -292,9 +292,59 @@ MODEL = struct(
         "options": mapped(anything),
     },
 )
+TOKEN = struct(
+    {"access_token": text, "expires_in": integer, "expires_at": integer},
+    {
+        "refresh_token": text,
+        "client": struct(
+            {},
+            {
+                "client_id": text,
+                "client_secret": text,
+                "auth_url": text,
+                "token_url": text,
+                "auth_style": integer,
+            },
+        ),
+    },
+)
+MCP_CONFIG = struct(
+    {"type": text},
+    {
+        "command": text,
+        "env": mapped(text),
+        "args": listed(text),
+        "url": text,
+        "disabled": truth,
+        "disabled_tools": listed(text),
+        "enabled_tools": listed(text),
+        "timeout": integer,
+        "headers": mapped(text),
+        "oauth": truth,
+        "oauth_client_id": text,
+        "oauth_client_secret": text,
+        "oauth_callback_port": integer,
+        "oauth_token": TOKEN,
+    },
+)
+LSP_CONFIG = struct(
+    {},
+    {
+        "disabled": truth,
+        "command": text,
+        "args": listed(text),
+        "env": mapped(text),
+        "filetypes": listed(text),
+        "root_markers": listed(text),
+        "init_options": mapped(anything),
+        "options": mapped(anything),
+        "timeout": integer,
+    },
+)
 PROVIDER_CONFIG = struct(
     {},
     {
+        "oauth": TOKEN,
         "id": text,
         "name": text,
         "base_url": text,
@@ -363,8 +413,8 @@ CONFIG = struct(
         "$schema": text,
         "models": mapped(SELECTED),
         "recent_models": mapped(listed(SELECTED)),
-        "mcp": mapped(struct({"type": text})),
-        "lsp": mapped(mapped(anything)),
+        "mcp": mapped(MCP_CONFIG),
+        "lsp": mapped(LSP_CONFIG),
         "permissions": struct({}, {"allowed_tools": listed(text)}),
         "tools": struct(
             {},
@@ -374,7 +424,9 @@ CONFIG = struct(
                 "glob": _TIMEOUT,
             },
         ),
-        "hooks": mapped(listed(mapped(anything))),
+        "hooks": mapped(
+            listed(struct({"command": text}, {"name": text, "matcher": text, "timeout": integer}))
+        ),
         "env": mapped(text),
     },
 )
@@ -482,9 +534,7 @@ REPLIES: dict[str, Check | None] = {
     f"POST {_W}/config/model": None,
     f"POST {_W}/config/compact": None,
     f"POST {_W}/config/provider-key": None,
-    f"POST {_W}/config/import-copilot": struct(
-        {"token": maybe(mapped(anything)), "success": truth}
-    ),
+    f"POST {_W}/config/import-copilot": struct({"token": maybe(TOKEN), "success": truth}),
     f"POST {_W}/config/refresh-oauth": None,
     f"GET {_W}/project/needs-init": struct({"needs_init": truth}),
     f"POST {_W}/project/init": None,

@@ -365,6 +365,21 @@ async def test_r26_there_are_no_language_servers(autojump_clock: MockClock, tmp_
         assert (await visitor.post("/lsps/stop")).body == b""
 
 
+async def test_r26_a_configured_language_server_is_not_started(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """As in Crush before a file is opened: its panel names the server (R-26, agent contract 6.3)."""
+    lsp = {"gopls": {"command": "gopls"}, "off": {"command": "x", "disabled": True}}
+    async with virtual(tmp_path, document=config(lsp=lsp)) as visitor:
+        never = "0001-01-01T00:00:00Z"
+        assert await visitor.get("/lsps") == {
+            "gopls": {"name": "gopls", "state": 0, "connected_at": never},
+            "off": {"name": "off", "state": 5, "connected_at": never},
+        }
+        assert (await visitor.ask("GET", "/lsps/gopls/diagnostics")).status == 404
+        assert (await visitor.get("/config"))["lsp"] == lsp
+
+
 async def test_r63_what_is_configured_and_cannot_be_used_says_so(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:

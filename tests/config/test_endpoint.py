@@ -8,7 +8,7 @@ import pytest
 
 from crush_trio.config.endpoint import RUNNABLE, Endpoint, expand_endpoint
 from crush_trio.errors import ConfigError
-from crush_trio.wire.config import Config, ProviderConfig
+from crush_trio.wire.config import Config, MCPConfig, ProviderConfig
 
 ENV = {"HOST": "h.example", "KEY": "s3cret", "TEAM": ""}
 
@@ -82,7 +82,9 @@ def test_no_repr_shows_a_secret() -> None:
         extra_body={"token": "s3cret"},
     )
     endpoint = expand_endpoint(provider, ENV)
-    config = Config(providers={"p": provider}, env={"KEY": "s3cret"}, mcp={"m": {"k": "s3cret"}})
+    config = Config(
+        providers={"p": provider}, env={"KEY": "s3cret"}, mcp={"m": MCPConfig(env={"k": "s3cret"})}
+    )
     assert "s3cret" not in f"{endpoint!r} {provider!r} {config!r}"
     assert "http://h.example/v1" in repr(endpoint)
     assert "s3cret" not in repr(expand_endpoint(entry(base_url="http://[s3cret"), ENV))

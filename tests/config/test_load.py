@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -338,11 +339,37 @@ def test_a_broken_file_is_an_error_that_names_it(world: World) -> None:
 @pytest.mark.promise("C4")
 def test_files_that_contradict_each_other_are_an_error_that_names_the_later(world: World) -> None:
     """Both files fit by themselves, but one key has two kinds."""
-    world.user({"hooks": {"x": []}})
-    world.write({"hooks": {"x": "y"}})
+    world.user({"providers": {"p": {"extra_body": {"x": []}}}})
+    world.write({"providers": {"p": {"extra_body": {"x": "y"}}}})
     with pytest.raises(
-        ConfigError, match=r"project/crush\.json: line 1: hooks\.x: string here, but array"
+        ConfigError,
+        match=r"project/crush\.json: line 1: providers\.p\.extra_body\.x: string here, but array",
     ):
+        world.load()
+
+
+@pytest.mark.promise("C4")
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"mcp": {"x": {"timeout": "30"}}}, "mcp.x.timeout: expected `int`"),
+        ({"mcp": {"x": {"args": "a b"}}}, "mcp.x.args: expected `array`"),
+        ({"mcp": {"x": {"env": {"A": 1}}}}, "mcp.x.env.A: expected `str`"),
+        ({"mcp": {"x": {"oauth_token": {"expires_at": "x"}}}}, "expires_at: expected `int`"),
+        ({"lsp": {"go": {"filetypes": "go"}}}, "lsp.go.filetypes: expected `array`"),
+        ({"lsp": {"go": {"timeout": 2.5}}}, "lsp.go.timeout: expected `int`"),
+        ({"hooks": {"PreToolUse": {"command": "x"}}}, "hooks.PreToolUse: expected `array`"),
+        ({"hooks": {"x": [{"command": 5}]}}, "hooks.x[0].command: expected `str`"),
+        ({"providers": {"p": {"oauth": {"access_token": 5}}}}, "access_token: expected `str`"),
+    ],
+)
+def test_what_a_client_could_not_read_is_refused_where_it_stands(
+    world: World, document: dict[str, Any], words: str
+) -> None:
+    """Crush's client decodes these strictly: its create would fail with words of its own (13)."""
+    world.write(document)
+    place = re.escape(f"{world.project}/crush.json: line 1: ")
+    with pytest.raises(ConfigError, match=f"^{place}.*{re.escape(words)}"):
         world.load()
 
 

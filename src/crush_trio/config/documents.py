@@ -7,21 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
 from msgspec.structs import replace
 
 from crush_trio.config.files import decode, line_in
 from crush_trio.config.merge import KindsDifferError, merge
 from crush_trio.errors import ConfigError
-from crush_trio.wire.config import Config, Hook
+from crush_trio.wire.config import Config, Hook, MCPConfig
 
 RECENT_LIMIT = 5
 """Models of one kind that are remembered as recently used (agent contract 3.2)."""
 
 HOOK_EVENTS = {"pretooluse": "PreToolUse"}
 """Events that have hooks, by their names without case and underscores (agent contract 3.9)."""
-
-_LEFTOVER = frozenset({"oauth_token"})
 
 
 class Documents:
@@ -60,8 +57,13 @@ def checked(config: Config) -> Config:
     Raises:
         ConfigError: a hook has no command, or a pattern that is none.
     """
-    mcp = {name: entry for name, entry in config.mcp.items() if entry.keys() != _LEFTOVER}
+    mcp = {name: entry for name, entry in config.mcp.items() if not _is_leftover(entry)}
     return replace(config, mcp=mcp, hooks=_hooks(config.hooks))
+
+
+def _is_leftover(entry: MCPConfig) -> bool:
+    """Whether nothing but a login is left of a server (agent contract 3.6)."""
+    return entry.oauth_token is not None and entry == MCPConfig(oauth_token=entry.oauth_token)
 
 
 def _migrated(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,21 +82,17 @@ def _migrated(document: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _hooks(given: Mapping[str, Any]) -> dict[str, Any]:
-    hooks: dict[str, Any] = {}
+def _hooks(given: Mapping[str, tuple[Hook, ...]]) -> dict[str, tuple[Hook, ...]]:
+    hooks: dict[str, tuple[Hook, ...]] = {}
     for name, entries in given.items():
+        for index, hook in enumerate(entries):
+            _check_hook(f"hooks.{name}[{index}]", hook)
         event = HOOK_EVENTS.get(name.replace("_", "").lower(), name)
-        for index, entry in enumerate(cast("list[Any]", entries or [])):
-            _check_hook(f"hooks.{name}[{index}]", entry)
-        hooks[event] = [*hooks.get(event, ()), *(entries or ())]
+        hooks[event] = (*hooks.get(event, ()), *entries)
     return hooks
 
 
-def _check_hook(where: str, entry: Any) -> None:
-    try:
-        hook = msgspec.convert(entry, Hook)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{where}: {error}") from error
+def _check_hook(where: str, hook: Hook) -> None:
     if not hook.command.strip():
         raise ConfigError(f"{where}: command is empty")
     try:

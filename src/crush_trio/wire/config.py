@@ -105,7 +105,7 @@ class ProviderConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     base_url: str = ""
     type: str = ""
     api_key: str = ""
-    oauth: Json | None = None
+    oauth: Token | None = None
     disable: bool = False
     system_prompt_prefix: str = ""
     extra_headers: dict[str, str] | None = None
@@ -217,24 +217,70 @@ class Hook(msgspec.Struct, frozen=True, omit_defaults=True):
 
     name: str = ""
     matcher: str = ""
-    command: str = msgspec.field(default_factory=str)
+    command: str = msgspec.field(default_factory=str)  # printed always
     timeout: int = 0
 
 
+class MCPConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An MCP server: a command for ``stdio``, an address for ``sse`` and ``http``; seconds to wait."""
+
+    command: str = ""
+    env: dict[str, str] = {}
+    args: tuple[str, ...] = ()
+    type: str = msgspec.field(default_factory=str)  # printed always
+    url: str = ""
+    disabled: bool = False
+    disabled_tools: tuple[str, ...] = ()
+    enabled_tools: tuple[str, ...] = ()
+    timeout: int = 0
+    headers: dict[str, str] = {}
+    oauth: bool = False
+    oauth_client_id: str = ""
+    oauth_client_secret: str = ""
+    oauth_callback_port: int = 0
+    oauth_token: Token | None = None
+
+    def __repr__(self) -> str:
+        """Name its kind without its secrets (A2)."""
+        return f"<MCPConfig {self.type!r}>"
+
+
+class LSPConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A language server; what is missing is filled in where the server is known. Seconds to wait."""
+
+    disabled: bool = False
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    filetypes: tuple[str, ...] = ()
+    root_markers: tuple[str, ...] = ()
+    init_options: Json = {}
+    options: Json = {}
+    timeout: int = 0
+
+    def __repr__(self) -> str:
+        """Name its command without its environment (A2)."""
+        return f"<LSPConfig {self.command!r}>"
+
+
 class Config(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A whole configuration of Crush and of crush_trio."""
+    """A whole configuration of Crush and of crush_trio.
+
+    What clients decode is typed to the last member: a value that does not fit is refused where its
+    file is read, since the client could not read the workspace at all (wire contract 13).
+    """
 
     # Printed without providers or options, it breaks clients: both are always set.
     schema: str = msgspec.field(name="$schema", default="")
     models: dict[str, SelectedModel] = {}
     recent_models: dict[str, tuple[SelectedModel, ...]] = {}
     providers: dict[str, ProviderConfig] | msgspec.UnsetType = msgspec.UNSET
-    mcp: dict[str, Json] = {}
-    lsp: dict[str, Json] = {}
+    mcp: dict[str, MCPConfig] = {}
+    lsp: dict[str, LSPConfig] = {}
     options: Options | msgspec.UnsetType = msgspec.UNSET
     permissions: PermissionsConfig = PermissionsConfig()
     tools: ToolsConfig = ToolsConfig()
-    hooks: dict[str, Any] = {}
+    hooks: dict[str, tuple[Hook, ...]] = {}
     env: dict[str, str] = {}
 
     def __repr__(self) -> str:

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from crush_trio.wire.mcp import NEVER
+
+UNSTARTED, DISABLED = 0, 5
+"""States of a language server that does not run (wire contract 3.12)."""
+
 
 class LSPClientInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One server's state, which is a number: 0 unstarted to 5 disabled. Times are RFC 3339."""
@@ -12,7 +17,7 @@ class LSPClientInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tru
     name: str
     state: int
     diagnostic_count: int = 0
-    connected_at: str
+    connected_at: str = msgspec.field(default_factory=lambda: NEVER)
 
 
 class StartLSP(msgspec.Struct, frozen=True):

@@ -1,4 +1,7 @@
-"""Language servers (R-26 to R-29): there are none yet, and that is what clients are told."""
+"""Language servers (R-26 to R-29): none is run yet, and that is what clients are told.
+
+One that is configured is told as Crush tells it before the first file is opened: not started.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,17 @@ from crush_trio.errors import LSPClientNotFoundError
 from crush_trio.server.body import read_body
 from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
-from crush_trio.wire.lsp import LSPClientInfo, StartLSP
+from crush_trio.wire.config import LSPConfig
+from crush_trio.wire.lsp import DISABLED, UNSTARTED, LSPClientInfo, StartLSP
 from crush_trio.workspaces import WorkspaceHost
+
+
+def states(configured: dict[str, LSPConfig]) -> dict[str, LSPClientInfo]:
+    """Return the states of the configured servers, by name."""
+    return {
+        name: LSPClientInfo(name=name, state=DISABLED if entry.disabled else UNSTARTED)
+        for name, entry in sorted(configured.items())
+    }
 
 
 def blueprint(host: WorkspaceHost) -> Blueprint:
@@ -19,10 +31,9 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     routes = Blueprint("lsp", __name__, url_prefix="/v1/workspaces/<workspace_id>/lsps")
 
     @routes.get("")
-    @operation("The language servers by name: none yet.", reply=dict[str, LSPClientInfo])
+    @operation("The language servers by name.", reply=dict[str, LSPClientInfo])
     async def index(workspace_id: str) -> Response:
-        host.get(workspace_id)
-        return answer({})
+        return answer(states(host.get(workspace_id).config.wire.lsp))
 
     @routes.get("/<name>/diagnostics")
     @operation("What a language server says of documents.", reply=dict[str, Any])

@@ -14,7 +14,7 @@ from crush_trio.errors import BadRequestError, WorkspaceNotFoundError
 from crush_trio.server.body import read_body
 from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
-from crush_trio.wire.config import Json
+from crush_trio.wire.config import MCPConfig
 from crush_trio.wire.mcp import (
     AuthURL,
     GetPrompt,
@@ -37,11 +37,11 @@ USER_SCOPE = 0
 NO_CLIENT = "this server cannot talk to MCP servers yet"
 
 
-def states(configured: dict[str, Json]) -> dict[str, MCPClientInfo]:
+def states(configured: dict[str, MCPConfig]) -> dict[str, MCPClientInfo]:
     """Return the states of the configured servers, by name."""
     return {
         name: MCPClientInfo(name=name, state="disabled")
-        if entry.get("disabled")
+        if entry.disabled
         else MCPClientInfo(name=name, state="error", error=NO_CLIENT)
         for name, entry in sorted(configured.items())
     }
@@ -126,7 +126,7 @@ def _add_actions(routes: Blueprint, host: WorkspaceHost) -> None:
         entry = host.get(workspace_id).config.wire.mcp.get(wanted.name)
         if entry is None:
             raise BadRequestError(f"mcp '{wanted.name}' not found in configuration")
-        if entry.get("type") != "http" or not entry.get("oauth"):
+        if entry.type != "http" or not entry.oauth:
             raise BadRequestError(f"mcp '{wanted.name}' does not use OAuth authentication")
         raise BadRequestError(f"mcp '{wanted.name}' cannot log in: {NO_CLIENT}")
 
