@@ -33,7 +33,7 @@ async def user_pytest(
         **os.environ,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "PYTHONPATH": str(SOURCE),
+        "PYTHONPATH": os.pathsep.join([str(SOURCE), str(directory)]),
     }
     with trio.fail_after(60):
         done = await trio.run_process(

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import pytest
 
@@ -114,6 +114,13 @@ class Opening:
     ) -> None:
         self._open_it, self._needs = open_it, needs
 
+    def __getattr__(self, name: str) -> NoReturn:
+        """Say where the fixture can be used: what reads this got it before the run."""
+        raise AttributeError(
+            f"no {name!r} yet: crush_core, crush_world and crush_client are open in an async test"
+            " that asks for them, and not in other fixtures"
+        )
+
     async def enter(self, stack: AsyncExitStack, opened: dict[Opening, Any]) -> Any:
         """Open it, and what it needs, unless that has happened; return what the test is given."""
         if self not in opened:
@@ -122,18 +129,39 @@ class Opening:
         return opened[self]
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let a test that asks for a world run in a simulated run; pytest sees a plain function.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_pycollect_makeitem() -> Generator[None, object, object]:
+    """Let tests that ask for a world run in simulated runs; pytest sees plain functions.
 
-    Before any other plugin looks for coroutines, so that nobody else runs it as well.
+    As the innermost wrapper: before any other plugin looks for coroutines, so that nobody else
+    runs them as well.
     """
-    if not isinstance(item, pytest.Function) or _SIMULATED.isdisjoint(item.fixturenames):
+    made = yield
+    items = cast("list[object]", made) if isinstance(made, list) else [made]
+    for item in items:
+        if isinstance(item, pytest.Function):
+            _simulate(item)
+    return cast("object", made)
+
+
+def _simulate(item: pytest.Function) -> None:
+    names = sorted(
+        name for name in _SIMULATED.intersection(item.fixturenames) if _is_ours(item, name)
+    )
+    if not names:
         return
     if not inspect.iscoroutinefunction(item.obj):
-        names = ", ".join(sorted(_SIMULATED.intersection(item.fixturenames)))
-        raise pytest.UsageError(f"{item.nodeid} uses {names} and must be an async function")
+        raise pytest.UsageError(
+            f"{item.nodeid} uses {', '.join(names)} and must be an async function"
+        )
     item.obj = _simulated(item.obj, _seed(item.config))
+
+
+def _is_ours(item: pytest.Function, name: str) -> bool:
+    """Whether a fixture is not one of the same name that somebody else has written."""
+    known: Any = item  # pytest has no public way
+    found = known._fixtureinfo.name2fixturedefs.get(name, ())  # noqa: SLF001
+    return bool(found) and found[-1].func.__module__ == __name__
 
 
 def _simulated(test: Callable[..., Awaitable[None]], seed: int) -> Callable[..., None]:

@@ -117,6 +117,94 @@ async def test_ours(crush_core):
     assert "2 passed" in said.text, said.text
 
 
+GREEDY = """
+import asyncio, functools, inspect
+import pytest
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_pycollect_makeitem():
+    made = (yield).get_result()
+    for item in made if isinstance(made, list) else []:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = in_a_loop(item.obj)
+
+def in_a_loop(test):
+    @functools.wraps(test)
+    def call(**arguments):
+        asyncio.run(test(**arguments))
+    return call
+"""
+
+
+async def test_it_gets_along_with_a_plugin_that_takes_every_coroutine_for_itself(
+    tmp_path: Path,
+) -> None:
+    """As that of asyncio does in its automatic mode, which decides when a test is collected."""
+    (tmp_path / "greedy.py").write_text(GREEDY)
+    said = await user_pytest(
+        tmp_path,
+        """
+import asyncio
+import pytest
+import trio
+
+async def test_theirs():
+    await asyncio.sleep(0)
+
+async def test_ours(crush_core):
+    await trio.sleep(3600)
+
+class TestTogether:
+    async def test_theirs(self):
+        await asyncio.sleep(0)
+
+    @pytest.mark.parametrize("number", [1, 2])
+    async def test_ours(self, crush_world, number):
+        await trio.sleep(3600)
+""",
+        plugins=("greedy",),
+    )
+    assert "5 passed" in said.text, said.text
+
+
+async def test_a_fixture_of_the_same_name_that_somebody_else_has_stays_as_it_is(
+    tmp_path: Path,
+) -> None:
+    said = await user_pytest(
+        tmp_path,
+        """
+import pytest
+
+@pytest.fixture
+def crush_client():
+    return "theirs"
+
+def test_theirs(crush_client):
+    assert crush_client == "theirs"
+
+async def test_ours(crush_core, crush_client):
+    assert crush_client == "theirs" and crush_core.client("me")
+""",
+    )
+    assert "2 passed" in said.text, said.text
+
+
+async def test_a_fixture_that_uses_a_world_is_told_that_it_is_not_open_yet(tmp_path: Path) -> None:
+    said = await user_pytest(
+        tmp_path,
+        """
+import pytest
+
+@pytest.fixture
+def me(crush_core):
+    return crush_core.client("me")
+
+async def test_mine(me): pass
+""",
+    )
+    assert "open in an async test that asks for them, and not in other fixtures" in said.text
+
+
 async def test_a_world_in_a_test_that_is_not_async_is_refused_with_what_to_do(
     tmp_path: Path,
 ) -> None:

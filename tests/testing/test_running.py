@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+import socket
+import subprocess
+import threading  # noqa: TID251 -- to see it refused
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trio
@@ -99,13 +103,64 @@ async def _name() -> None:
     await trio.socket.getaddrinfo("localhost", 9)
 
 
+async def _pair() -> None:
+    trio.socket.socketpair()
+
+
+_OPEN = socket.socket()
+
+
+async def _open_socket() -> None:
+    """One that was opened before the run."""
+    trio.socket.from_stdlib_socket(_OPEN)
+
+
+async def _descriptor() -> None:
+    trio.socket.fromfd(_OPEN.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+
+
+async def _pythons_socket() -> None:
+    socket.create_connection(("127.0.0.1", 9))
+
+
+async def _pythons_pair() -> None:
+    socket.socketpair()
+
+
+async def _pythons_thread() -> None:
+    threading.Thread(target=time.time).start()
+
+
+async def _pool() -> None:
+    with ThreadPoolExecutor() as pool:
+        pool.submit(time.time)
+
+
+async def _pythons_process() -> None:
+    subprocess.run(["true"], check=True)  # noqa: ASYNC221 -- as users may
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _closed() -> Generator[None]:
+    yield
+    _OPEN.close()
+
+
 @pytest.mark.parametrize(
     ("what", "said"),
     [
         (_thread, "a thread"),
         (_process, "or a process"),
         (_socket, "socket"),
+        (_pair, "a socket"),
+        (_open_socket, "a socket"),
+        (_descriptor, "a socket"),
         (_name, "localhost"),
+        (_pythons_socket, "a socket"),
+        (_pythons_pair, "a socket"),
+        (_pythons_thread, "a thread"),
+        (_pool, "a thread"),
+        (_pythons_process, "a process"),
     ],
 )
 def test_the_outside_world_raises(what: Callable[[], Awaitable[None]], said: str) -> None:
@@ -114,6 +169,32 @@ def test_the_outside_world_raises(what: Callable[[], Awaitable[None]], said: str
         pytest.RaisesExc(OutsideWorldError, match=said), allow_unwrapped=True
     ):
         run(what)
+
+
+def test_what_raised_in_a_run_works_after_it_and_beside_it() -> None:
+    """The bars are the run's: taken away with it, and none of another thread's business."""
+    begin, done = threading.Event(), threading.Event()
+
+    def beside() -> None:
+        begin.wait(5)
+        subprocess.run(["true"], check=True)
+        for each in socket.socketpair():
+            each.close()
+        done.set()
+
+    async def meanwhile() -> None:
+        begin.set()
+        done.wait(5)
+
+    other = threading.Thread(target=beside)
+    other.start()
+    run(meanwhile)
+    other.join(5)
+    assert done.is_set()
+    trio.run(_thread)
+    subprocess.run(["true"], check=True)
+    for each in socket.socketpair():
+        each.close()
 
 
 def test_ids_are_random_outside_of_a_run() -> None:

@@ -24,7 +24,7 @@ import trio.abc
 from trio.testing import MockClock
 
 from crush_trio.ids import ids_from
-from crush_trio.testing.doors import bar_sockets, barred_threads
+from crush_trio.testing.doors import barred_outside, barred_threads
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -136,5 +136,5 @@ def sown(seed: int | None) -> Generator[None]:
 
 
 async def _main(async_fn: Callable[..., Awaitable[T]], args: Sequence[Any]) -> T:
-    bar_sockets()
-    return await async_fn(*args)
+    with barred_outside():
+        return await async_fn(*args)
