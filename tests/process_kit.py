@@ -20,10 +20,35 @@ from project_kit import config, connect_to, make_project
 
 @attrs.define(eq=False)
 class ServerProcess(Reachable):
-    """A server in a process of its own."""
+    """A server in a process of its own.
+
+    Attributes:
+        log: What it has written to its log.
+        ended: Whether it will write no more.
+    """
 
     process: trio.Process
     log: bytearray = attrs.field(factory=bytearray)
+    ended: bool = False
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+
+    async def said(self, text: bytes) -> None:
+        """Wait until its log holds a text, or has ended without."""
+        while text not in self.log and not self.ended:
+            await self._changed.wait()
+
+    async def read_log(self) -> None:
+        """Read its log to the end."""
+        assert self.process.stderr is not None
+        async for data in self.process.stderr:
+            self.log += data
+            self._change()
+        self.ended = True
+        self._change()
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
     def signal(self, number: int) -> None:
         """Send a signal."""
@@ -70,19 +95,11 @@ async def open_server_process(
     )
     assert process.stderr is not None
     server = ServerProcess(directory, partial(connect_to, address), process)
-    listens = trio.Event()
-
-    async def read_log(stream: trio.abc.ReceiveStream) -> None:
-        async for data in stream:
-            server.log += data
-            if b"listening at" in server.log:
-                listens.set()
-        listens.set()
 
     async with process.stderr, trio.open_nursery() as nursery:
-        nursery.start_soon(read_log, process.stderr)
+        nursery.start_soon(server.read_log)
         try:
-            await listens.wait()
+            await server.said(b"listening at")
             yield server
         finally:
             with trio.move_on_after(5, shield=True):

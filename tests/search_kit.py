@@ -12,6 +12,7 @@ import trio
 
 from crush_trio.tools.base import ToolAnswer
 from crush_trio.wire.config import Timeout, ToolsConfig
+from limits_kit import REAL_LIMIT
 from tools_kit import Toolbox, open_toolbox
 
 WAYS = {"ripgrep": sysconfig.get_path("scripts"), "python": ""}
@@ -44,7 +45,7 @@ async def open_search(
 
 async def search(directory: Path, way: str, tool: str, **arguments: object) -> ToolAnswer:
     """Search a workspace in one of the ways."""
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_search(directory, WAYS[way]) as box:
             return await box.call(tool, **arguments)
 
@@ -52,7 +53,7 @@ async def search(directory: Path, way: str, tool: str, **arguments: object) -> T
 @asynccontextmanager
 async def open_both(directory: Path) -> AsyncGenerator[tuple[Toolbox, Toolbox]]:
     """Open a workspace in both ways at once, to compare them."""
-    with trio.fail_after(20):
+    with trio.fail_after(REAL_LIMIT):
         async with open_search(directory, WAYS["ripgrep"]) as one:
             async with open_search(directory, WAYS["python"]) as other:
                 yield one, other

@@ -24,9 +24,10 @@ from crush_trio.server.defaults import configure
 from crush_trio.server.listen import serve
 from crush_trio.server.problems import answer, empty, install_problems
 from crush_trio.settings import Settings
+from limits_kit import REAL_LIMIT
 
 LOOPBACK = Address("tcp", host="127.0.0.1", port=0)
-SETTINGS = Settings(send_deadline=0.3, drain_timeout=0.5, keep_alive_timeout=30)
+SETTINGS = Settings(send_deadline=0.3, drain_timeout=0.5, keep_alive_timeout=600)
 CHUNK = b"data: " + b"x" * 2**16 + b"\n\n"
 
 
@@ -211,7 +212,7 @@ async def serving(
             bound.set()
         ended.set()
 
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(host)
             await bound.wait()

@@ -11,6 +11,7 @@ import attrs
 import trio
 
 import crush_trio
+from limits_kit import PROCESS_LIMIT
 
 SOURCE = Path(crush_trio.__file__).parent.parent
 
@@ -35,7 +36,7 @@ async def user_pytest(
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTHONPATH": os.pathsep.join([str(SOURCE), str(directory)]),
     }
-    with trio.fail_after(60):
+    with trio.fail_after(PROCESS_LIMIT):
         done = await trio.run_process(
             [sys.executable, "-m", "pytest", "-q", *named, *arguments, "test_mine.py"],
             capture_stdout=True,

@@ -10,6 +10,7 @@ from functools import partial
 import trio
 
 from crush_trio.providers.base import Delta, ModelMessage, ModelRequest, Provider
+from limits_kit import REAL_LIMIT
 
 ASK = ModelRequest("m", [ModelMessage("user", "hi")])
 
@@ -64,7 +65,7 @@ class WireServer:
 @asynccontextmanager
 async def open_wire(*answers: bytes | Answer) -> AsyncGenerator[WireServer]:
     server = WireServer(*answers)
-    with trio.fail_after(10):  # the first use imports an SDK
+    with trio.fail_after(REAL_LIMIT):  # the first use imports an SDK
         async with trio.open_nursery() as nursery:
             listeners: list[trio.SocketListener] = await nursery.start(
                 partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1")

@@ -42,6 +42,7 @@ from crush_trio.store.writer import open_task_writer
 from crush_trio.wire.events import Event
 from crush_trio.workspaces import Equipment, WorkspaceHost, open_workspace_host
 from crush_trio.workspaces.datadir import StoreOpener
+from limits_kit import REAL_LIMIT
 from monitor_kit import watched
 from people_kit import Connect, Reachable
 from project_kit import config, connect_to, make_project
@@ -292,7 +293,7 @@ async def open_served_world(
         connect = partial(connect_to, bound)
         yield World(directory, connect, model, host, traffic, stop, connect, bound)
         assert traffic.problems == []
-        with trio.fail_after(10):
+        with trio.fail_after(REAL_LIMIT):
             await stop()
 
 

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from crush_trio.agent.system import MAX_CONTEXT_BYTES, system_prompt, template
+from limits_kit import REAL_LIMIT
 from tools_kit import is_alive, open_ear
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
@@ -48,7 +49,7 @@ async def test_it_tells_what_git_says(tmp_path: Path) -> None:
     programs.mkdir()
     (programs / "git").write_text(GIT)
     (programs / "git").chmod(0o755)
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         text = await system_prompt(tmp_path, env={"HOME": str(tmp_path), "PATH": path}, now=NOW)
     assert "Is directory a git repo: yes" in text
@@ -101,11 +102,11 @@ async def test_it_holds_what_the_user_says(tmp_path: Path) -> None:
 @pytest.mark.promise("R5", "R11")
 async def test_a_cancel_ends_the_wait_for_git(tmp_path: Path) -> None:
     """A git that hangs does not hold a cancelled run, and does not outlive it."""
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_ear(tmp_path) as ear, trio.open_nursery() as nursery:
             git = tmp_path / "bin" / "git"
             git.parent.mkdir()
-            git.write_text(f"#!/bin/sh\necho $$ > {ear.path}\nexec sleep 60\n")
+            git.write_text(f"#!/bin/sh\necho $$ > {ear.path}\nexec sleep 300\n")
             git.chmod(0o755)
             (tmp_path / ".git").mkdir()
             env = {"HOME": str(tmp_path), "PATH": f"{git.parent}:{os.environ['PATH']}"}

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from history_kit import told
+from limits_kit import PROCESS_LIMIT, REAL_LIMIT
 from people_kit import Reachable, agent_path, create_workspace, desk, noticed
 from process_kit import open_server_process
 from project_kit import config, write_config
@@ -249,7 +250,7 @@ async def test_a_data_directory_that_cannot_be_made_is_named(
     (tmp_path / "file").write_text("")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     place = place.replace("FILE", str(tmp_path / "file")).replace("LOOP", str(tmp_path / "loop"))
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path) as world:
             if not asked:
                 write_config(world.directory, config(options={"data_directory": place}))
@@ -266,7 +267,7 @@ async def test_a_second_server_at_the_same_socket_is_refused_and_the_first_goes_
     tmp_path: Path,
 ) -> None:
     """It names the socket, takes nothing away and exits with an error."""
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_served_world(tmp_path) as world, desk(world) as place:
             async with open_server_process(tmp_path) as second:
                 assert await second.wait() == 1
@@ -281,7 +282,7 @@ async def test_a_data_directory_held_by_another_process_answers_409_with_its_own
     tmp_path: Path,
 ) -> None:
     """A real second server; the workspace opens once the first has let go."""
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_served_world(tmp_path) as world:
             async with open_server_process(tmp_path, name="first") as first:
                 assert (await create_workspace(first, str(world.directory))).status == 200

@@ -25,6 +25,7 @@ from crush_trio.providers.scripted import (
 )
 from crush_trio.wire.messages import WireMessage, WireToolCallPart
 from history_kit import Heard, check_history, check_stream
+from limits_kit import REAL_LIMIT
 from people_kit import Desk, agent_path, desk, is_cancelled, noticed, runs_path
 from serving_kit import H2Client, Reply
 from tools_kit import is_alive, open_ear
@@ -314,9 +315,9 @@ async def test_a_cancelled_commands_processes_are_dead_when_its_run_has_settled(
 ) -> None:
     """A command and its child that ignore every polite signal; the receipt waits for their end."""
     ignore = "trap '' INT TERM"
-    command = f"{ignore}; ({ignore}; echo $BASHPID > ear; sleep 60) & wait; wait"
+    command = f"{ignore}; ({ignore}; echo $BASHPID > ear; sleep 300) & wait; wait"
     model = ScriptedModel([Call("bash", {"description": "Wait", "command": command})], "next")
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model) as world, desk(world, yolo=True) as place:
             async with (
                 open_ear(world.directory) as ear,

@@ -12,6 +12,7 @@ from crush_trio.ids import new_id
 from crush_trio.providers.scripted import Call, Hang, Say, ScriptedModel, WaitFor
 from crush_trio.settings import Settings
 from history_kit import check_history, check_stream, finish_of, told
+from limits_kit import REAL_LIMIT
 from people_kit import GRACE, create_workspace, desk, listening, noticed, status_of
 from project_kit import config, write_config
 from world_kit import StubbornModel, open_served_world, open_world
@@ -177,10 +178,10 @@ def children() -> list[str]:
 async def test_nothing_of_a_workspace_is_left_when_it_has_closed(tmp_path: Path) -> None:
     """No task, thread, file descriptor, socket or process, not even of a background job that was
     left running; however often it is opened."""
-    job = {"description": "Wait", "command": "sleep 60", "run_in_background": True}
+    job = {"description": "Wait", "command": "sleep 300", "run_in_background": True}
     seen: list[tuple[int, set[str]]] = []
     others = set(children())  # of a test before this one
-    with trio.fail_after(15):
+    with trio.fail_after(REAL_LIMIT):
         model = ScriptedModel()
         async with open_served_world(tmp_path, model, settings=Settings(kill_grace=0.2)) as world:
             await noticed(0.05)  # until the server has all tasks that it begins with

@@ -14,14 +14,12 @@ from crush_trio.ids import new_id
 from crush_trio.providers.scripted import Say, ScriptedModel
 from crush_trio.settings import Settings
 from crush_trio.wire.messages import WireMessage
+from limits_kit import REAL_LIMIT
 from people_kit import agent_path, desk
 from project_kit import config
 from strict_kit import REPLIES
 from terminal_kit import GO, come_to_rest, open_terminal
 from world_kit import open_served_world, open_world
-
-LIMIT = 20
-"""Seconds; a test takes one on an idle machine."""
 
 FREE = {
     "DELETE /v1/workspaces/*": 200,
@@ -74,7 +72,7 @@ async def test_14_3_a_first_start_without_a_model_leads_through_the_first_run_pa
     not ready, and no error. It writes a provider and a model, and then the prompt is answered."""
     provider = config()["providers"]["scripted"]
     chosen = {"model": "scripted-1", "provider": "scripted"}
-    with trio.fail_after(LIMIT):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, ScriptedModel("Hello."), document={}) as world:
             async with open_terminal(world) as terminal:
                 assert terminal.workspace["config"]["providers"] == {}
@@ -106,7 +104,7 @@ async def test_14_20_two_clients_that_answer_every_event_come_to_rest(
     tmp_path: Path, path: str, body: object
 ) -> None:
     """Each asks because of what it hears (4.10); what that publishes must not be heard again."""
-    with trio.fail_after(LIMIT):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path) as world:
             async with open_terminal(world) as terminal, open_terminal(world) as other:
                 await terminal.ask("POST", path, body)
@@ -117,7 +115,7 @@ async def test_14_20_two_clients_that_answer_every_event_come_to_rest(
 @pytest.mark.promise("R8")
 async def test_14_11_who_hears_that_a_turn_is_over_finds_an_idle_session(tmp_path: Path) -> None:
     """The client refreshes on ``agent_finished`` and at no other time."""
-    with trio.fail_after(LIMIT):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, ScriptedModel(*["Hi."] * 5)) as world:
             async with desk(world, plain=True) as place:
                 for number in range(1, 6):
@@ -141,7 +139,7 @@ async def test_14_22_large_attachments_and_long_pauses_are_allowed(tmp_path: Pat
         "file_name": "a.png",
         "mime_type": "image/png",
     }
-    with trio.fail_after(LIMIT):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path) as world, desk(world, plain=True) as place:
             sent = {"session_id": place.session.id, "prompt": "see", "attachments": [attachment]}
             reply = await world.request("POST", agent_path(place.session), sent)
@@ -165,7 +163,7 @@ async def test_5_6_a_terminal_that_was_suspended_for_ten_minutes_draws_what_it_m
     mock_clock.rate = 1.0
     long = "x" * 400_000
     model = ScriptedModel("One.", Say(long, chunk=40_000), "Three.")
-    with trio.fail_after(620 + LIMIT):
+    with trio.fail_after(620 + REAL_LIMIT):
         async with (
             open_served_world(tmp_path, model) as world,
             open_terminal(world) as terminal,

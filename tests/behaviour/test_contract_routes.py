@@ -22,6 +22,7 @@ from crush_trio.errors import ProviderError
 from crush_trio.providers.base import Usage
 from crush_trio.providers.scripted import Call, Fail, Hang, Report, Say, ScriptedModel
 from crush_trio.wire.questions import QuestionRequest, QuestionResponse
+from limits_kit import REAL_LIMIT
 from project_kit import config
 from serving_kit import Reply
 from tools_kit import open_ear, wait_gone
@@ -84,7 +85,7 @@ async def real(tmp_path: Path, *answers: Any, document: object = None) -> AsyncG
     model = ScriptedModel(*answers)
     async with open_served_world(tmp_path, model, document=document) as world:
         async with visiting(world) as visitor:
-            with trio.fail_after(5):
+            with trio.fail_after(REAL_LIMIT):
                 await trio.lowlevel.checkpoint()
                 yield visitor
 

@@ -12,6 +12,7 @@ import trio
 from crush_trio.client.session import SessionClient
 from crush_trio.providers.scripted import Hang, Say, ScriptedModel
 from history_kit import check_history, check_stream
+from limits_kit import REAL_LIMIT
 from people_kit import Call, Listener, desk, listening
 from serving_kit import Reply
 from world_kit import World, open_served_world
@@ -46,7 +47,7 @@ async def replies_of(calls: Sequence[Call]) -> list[Reply]:
 async def test_a_hundred_sessions_prompted_at_once_are_all_answered(tmp_path: Path) -> None:
     """Each gets its own run's text; ten readers hear of every end; the server lives on."""
     model = ScriptedModel(respond=lambda request: f"to {request.messages[-1].text}")
-    with trio.fail_after(20):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model, network="tcp") as world:
             async with desk(world) as place, AsyncExitStack() as stack:
                 ears: list[Listener] = [
@@ -73,7 +74,7 @@ async def test_a_hundred_sessions_prompted_at_once_are_all_answered(tmp_path: Pa
 async def test_a_hundred_runs_cancelled_at_once_all_answer_200(tmp_path: Path) -> None:
     """All are streaming when each is cancelled by somebody else."""
     model = ScriptedModel(respond=lambda _: [Say("Half"), Hang()])
-    with trio.fail_after(20):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model) as world, desk(world) as place:
             sessions = [await place.workspace.create_session(f"S{n}") for n in range(CROWD)]
             async with AsyncExitStack() as stack:
@@ -106,7 +107,7 @@ async def test_a_hundred_runs_cancelled_at_once_all_answer_200(tmp_path: Path) -
 async def test_one_cancel_answers_a_hundred_posts_of_one_session(tmp_path: Path) -> None:
     """One runs, the others wait; the receipt names each of them once."""
     model = ScriptedModel([Say("Half"), Hang()], "next")
-    with trio.fail_after(20):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model) as world, desk(world) as place:
             async with AsyncExitStack() as stack:
                 calls = [

@@ -17,6 +17,7 @@ from crush_trio.store import Store
 from crush_trio.store.database import WriteConnection
 from crush_trio.wire.events import Event
 from history_kit import Heard, check_history, check_stream, finish_of, told
+from limits_kit import REAL_LIMIT
 from people_kit import desk, noticed
 from world_kit import open_inline_store, open_served_world, open_world
 
@@ -176,7 +177,7 @@ async def test_a_disk_that_is_really_full_fails_the_run_and_not_the_server(tmp_p
     gate = trio.Event()
     big = "x" * 400_000
     model = ScriptedModel([Say("Half "), WaitFor(gate), Say(big, chunk=100_000)], "fine")
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model) as world, desk(world) as place:
             data = world.directory / ".crush"
             async with world.prompt(place.session, "hello") as call:

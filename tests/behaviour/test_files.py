@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from crush_trio.providers.scripted import Answer, Call, ScriptedModel
 from crush_trio.tools.files import LARGEST
 from history_kit import check_stream
+from limits_kit import REAL_LIMIT
 from people_kit import Desk, Reachable, desk, events_path
 from project_kit import config
 from world_kit import EPOCH, World, open_served_world, open_world
@@ -272,7 +273,7 @@ async def test_the_largest_change_ends_nobodys_stream(tmp_path: Path) -> None:
     """All of it goes through the log at once, and a reader that keeps up hears every event. In
     real time: large files are read in threads."""
     model = using(edit("a.txt", "old", "new"))
-    with trio.fail_after(20):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model) as world, desk(world, plain=True) as place:
             path = world.directory / "a.txt"
             path.write_text(('"' * 99 + "\n") * ((LARGEST - 3) // 100) + "old")

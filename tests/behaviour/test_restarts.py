@@ -16,6 +16,7 @@ from crush_trio.providers.scripted import Hang, Say, ScriptedModel
 from crush_trio.server.model_script import open_model_server
 from crush_trio.workspaces import StateFile
 from history_kit import check_history, check_stream, finish_of
+from limits_kit import PROCESS_LIMIT
 from people_kit import Desk, decoded, desk, listening, status_of
 from process_kit import open_server_process
 from project_kit import config, environment
@@ -35,7 +36,7 @@ async def test_clients_of_a_killed_server_come_back_to_the_next_one(tmp_path: Pa
     stream ends as streams end; the next server knows the ids, what was said, and goes on."""
     model = ScriptedModel([Say("Half a sentence "), Hang()])
     state = state_of(tmp_path)
-    with trio.fail_after(30):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_model_server(model) as base_url:
             document = config(base_url)
             async with (

@@ -35,6 +35,7 @@ from crush_trio.wire.messages import WireMessage
 from crush_trio.wire.sse import SSEReader
 from crush_trio.wire.streams import Hello, OpenRun, TooOld
 from history_kit import Heard, check_stream
+from limits_kit import PROCESS_LIMIT, REAL_LIMIT
 from people_kit import Desk, decoded, desk, events_path, is_answer, listening, noticed
 from process_kit import open_server_process
 from world_kit import SETTINGS, World, open_served_world, open_world
@@ -483,7 +484,7 @@ async def test_a_stalled_reader_with_ids_is_told_that_it_missed_something_and_co
     are whole events, then ``too_old``, then the end of the body; with that id it goes on."""
     large = Say("x" * 300_000, chunk=60_000)
     settings = Settings(log_bytes=800_000, drain_timeout=1.0)
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(
             tmp_path, ScriptedModel(*[[large]] * 12), settings=settings
         ) as world:
@@ -514,7 +515,7 @@ async def test_a_lost_connection_is_no_gap_for_who_comes_back(tmp_path: Path) ->
     again between two prompts; the events are those of a reader that was there all the time."""
     second = trio.Event()
     model = ScriptedModel([Say("One, "), WaitFor(second), Say("two.")], "Three.", [Hang()])
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model) as world, desk(world) as place:
             heard: list[Heard] = []
 
@@ -556,7 +557,7 @@ async def test_ids_of_one_server_are_too_old_for_the_next_one(
 ) -> None:
     """A reader that comes back by itself finds the same workspace, is told so, and goes on: ids
     only ever increase."""
-    with trio.fail_after(30):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_server_process(tmp_path) as server, server.visit() as workspace:
             async with workspace.lasting_events() as events:
                 await workspace.create_session("First")

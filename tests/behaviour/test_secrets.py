@@ -20,6 +20,7 @@ from crush_trio.errors import ProviderError
 from crush_trio.providers.script import Call, Fail, Say
 from crush_trio.providers.scripted import ScriptedModel
 from crush_trio.server.model_script import open_model_server
+from limits_kit import PROCESS_LIMIT
 from process_kit import ServerProcess, open_server_process
 from project_kit import config
 
@@ -72,7 +73,7 @@ async def open_place(tmp_path: Path, model: ScriptedModel) -> AsyncGenerator[Pla
     """Run a server with a token and a model that needs a key; leaving the block searches its log."""
     arguments = ("--host", "tcp://127.0.0.1:0", "--debug")
     env = {"CRUSH_TRIO_TOKEN": TOKEN, "MODEL_KEY": KEY}
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_model_server(model) as url:
             opened = open_server_process(
                 tmp_path, document=document(url), arguments=arguments, env=env

@@ -15,6 +15,7 @@ from crush_trio.server.model_script import open_model_server
 from crush_trio.server.serve import open_provider
 from crush_trio.wire.runs import CoveredRun, RunResult
 from history_kit import check_history, check_stream, finish_of, told
+from limits_kit import REAL_LIMIT
 from people_kit import agent_path, desk, events_path, listening, noticed
 from project_kit import config
 from serving_kit import H2Client
@@ -117,7 +118,7 @@ async def test_a_cancel_by_another_client_is_a_normal_end_over_sockets(
 ) -> None:
     """The same, with the real listener and the real store."""
     model, _ = half_spoken()
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model, network=network) as world:
             await cancelled_by_another(world, model)
 
@@ -126,7 +127,7 @@ async def test_a_cancel_by_another_client_is_a_normal_end_over_sockets(
 async def test_a_cancel_is_a_normal_end_with_a_model_behind_http(tmp_path: Path) -> None:
     """The same, with the real provider as well: the model's own server sees its reader leave."""
     model, _ = half_spoken()
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with (
             open_model_server(model) as base_url,
             open_served_world(
@@ -154,7 +155,7 @@ async def test_a_run_outlives_the_client_that_asked_for_it_over_sockets(
 ) -> None:
     """The same, over TCP with a reset."""
     model, gate = half_spoken()
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model, network=network) as world:
             await dropped_by_its_client(world, gate)
 

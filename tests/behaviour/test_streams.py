@@ -17,6 +17,7 @@ from crush_trio.providers.scripted import Call, Hang, Say, ScriptedModel
 from crush_trio.settings import Settings
 from crush_trio.wire.messages import WireToolCallPart
 from history_kit import Heard, check_stream, finish_of
+from limits_kit import REAL_LIMIT
 from people_kit import (
     Listener,
     agent_path,
@@ -157,7 +158,7 @@ async def test_a_stalled_reader_holds_up_neither_runs_nor_readers_nor_the_stop(
 ) -> None:
     """It reads nothing while megabytes wait for it. The others get theirs, and the server stops."""
     model = ScriptedModel(*[[LARGE]] * 12)
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model, network=network) as world:
             async with world.visit() as workspace, listening(workspace) as ear:
                 async with world.call("GET", events_path(workspace)) as stalled:
@@ -166,7 +167,7 @@ async def test_a_stalled_reader_holds_up_neither_runs_nor_readers_nor_the_stop(
                     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                     await stalled.head()
                     (exchange,) = world.traffic.of("GET", "/events")[1:]
-                    with trio.fail_after(5):
+                    with trio.fail_after(REAL_LIMIT):
                         await flood(world, ear, 12)
                     assert not exchange.ended.is_set()
                     check_stream(ear.events)
@@ -185,7 +186,7 @@ async def test_a_reader_that_has_fallen_off_the_log_is_ended_properly_when_it_re
     """It is not cut for being slow. What it has got are whole events, and then the end."""
     model = ScriptedModel(*[[LARGE]] * 12)
     settings = Settings(log_bytes=800_000, drain_timeout=1.0)
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model, settings=settings) as world:
             async with world.visit() as workspace, listening(workspace) as ear:
                 async with world.call("GET", events_path(workspace)) as stalled:
@@ -213,7 +214,7 @@ async def test_a_stop_answers_open_prompts_and_then_ends_streams_properly(
     """Both generations of HTTP: prompts answer 200 as cancelled, every stream hears of the end and
     then ends, nobody new gets in, and the address is free."""
     model = ScriptedModel([Say("Half"), Hang()], [Say("Half"), Hang()])
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model, network=network) as world:
             async with desk(world) as place, AsyncExitStack() as stack:
                 other = await place.workspace.create_session("Other")
@@ -268,7 +269,7 @@ async def test_a_stopping_server_takes_nothing_new_on_the_connections_that_it_ha
     """While a run still unwinds: a create is refused with 503, a prompt with 404, and nobody can
     connect any more."""
     model = StubbornModel([Say("Half"), Hang()], seconds=0.5)
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model) as world:
             async with desk(world) as place, world.prompt(place.session, "hello") as post:
                 idle = [await world.connect() for _ in range(2)]

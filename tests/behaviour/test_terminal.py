@@ -15,13 +15,12 @@ from trio.testing import MockClock
 
 from crush_trio.providers.base import Usage
 from crush_trio.providers.scripted import Call, Hang, Report, Say, ScriptedModel, Think, failing
+from limits_kit import REAL_LIMIT
 from project_kit import config
 from terminal_kit import POLL, Terminal, come_to_rest, open_terminal
 from world_kit import World, open_served_world
 
 DONE = "* bash done: no output"
-LIMIT = 20
-"""Seconds; a test takes one on an idle machine."""
 
 
 @asynccontextmanager
@@ -30,7 +29,7 @@ async def at_work(
 ) -> AsyncGenerator[tuple[World, Terminal]]:
     """Start a server, and a terminal client at it."""
     model = ScriptedModel(*answers)
-    with trio.fail_after(LIMIT):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model, document=document) as world:
             async with open_terminal(world) as terminal:
                 yield world, terminal

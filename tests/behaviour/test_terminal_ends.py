@@ -17,14 +17,12 @@ from crush_trio.ids import new_id
 from crush_trio.providers.scripted import Call, Hang, Say, ScriptedModel, failing
 from crush_trio.server.model_script import open_model_server
 from crush_trio.wire.sse import SSEReader
+from limits_kit import PROCESS_LIMIT
 from process_kit import ServerProcess, open_server_process
 from project_kit import config
 from serving_kit import Reply
 from terminal_kit import GO, open_terminal
 from world_kit import World, open_served_world, open_world
-
-LIMIT = 25
-"""Seconds; a server's process needs one to begin."""
 
 TEN_MINUTES = 600.0
 
@@ -37,7 +35,7 @@ async def test_5_8_a_terminal_comes_back_to_the_next_server_in_the_midst_of_an_a
     """It says once that it lost the server, finds its workspace by the id it has, draws what was
     said and how it ended, and the next prompt is answered."""
     model = ScriptedModel([Say("Half a sentence "), Hang()], "Going on.")
-    with trio.fail_after(LIMIT):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_model_server(model) as base_url:
             document = config(base_url)
             async with trio.open_nursery() as nursery:
@@ -84,7 +82,7 @@ async def test_5_3_a_terminal_whose_workspace_closes_comes_back_to_a_new_one(
 ) -> None:
     """Retired by somebody who knows its id, its stream ends properly, its old id is unknown, and as
     that client is not let in again, the terminal says that it is lost instead of spinning."""
-    with trio.fail_after(LIMIT):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_served_world(tmp_path) as world, open_terminal(world, errors=True) as seen:
             await world.request("DELETE", f"/v1/clients/{seen.client_id}")
             await seen.until(lambda terminal: terminal.degraded)
@@ -97,7 +95,7 @@ async def test_5_3_a_terminal_whose_stream_breaks_inside_the_server_has_it_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A defect of ours is no unclean end; the terminal is lost for a moment, and draws on."""
-    with trio.fail_after(LIMIT):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_served_world(tmp_path, ScriptedModel("Here.")) as world:
             async with open_terminal(world) as terminal:
                 (hub,) = [each.hub for each in world.host.workspaces]
@@ -121,7 +119,7 @@ async def test_9_1_an_open_dialog_does_no_harm_when_its_server_ends(
     knows nothing of it, says so without an error, and the session takes the next prompt."""
     ask = Call("bash", {"command": "touch a", "description": "d"})
     model = ScriptedModel([ask], "Next.")
-    with trio.fail_after(LIMIT):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_model_server(model) as base_url, trio.open_nursery() as nursery:
             keep = partial(keep_server, tmp_path, config(base_url))
             first: ServerProcess = await nursery.start(keep)

@@ -13,6 +13,7 @@ import trio
 from crush_trio.cli import main
 from crush_trio.cli.exits import ExitCode, run_trio
 from crush_trio.errors import BadRequestError, ServerUnavailableError
+from limits_kit import PROCESS_LIMIT
 
 
 def run_main(*args: str) -> int:
@@ -39,7 +40,9 @@ def test_help_imports_nothing_slow() -> None:
         "except SystemExit: pass\n"
         "print(sorted({'trio', 'httpcore2', 'msgspec', 'quart', 'openai', 'rich'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=PROCESS_LIMIT
+    )
     assert done.stdout.splitlines()[-1] == b"[]"
 
 

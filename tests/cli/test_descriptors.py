@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from limits_kit import PROCESS_LIMIT
+
 PROGRAM = """
 import logging, resource
 from crush_trio.cli.descriptors import raise_limit
@@ -34,7 +36,7 @@ def test_the_limit_is_raised_where_that_is_allowed(
         capture_output=True,
         text=True,
         check=True,
-        timeout=10,
+        timeout=PROCESS_LIMIT,
     )
     assert done.stdout.strip() == limits
     assert said in done.stderr

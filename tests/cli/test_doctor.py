@@ -27,6 +27,7 @@ from crush_trio.server.doors import choose_doors
 from crush_trio.server.origins import OriginGuard, allowed_hosts
 from crush_trio.server.problems import answer
 from crush_trio.wire.workspaces import Control
+from limits_kit import REAL_LIMIT
 from serving_kit import LOOPBACK, Server, Streams, make_app, serving
 
 TOKEN = "s3cret-token-of-this-test"
@@ -124,7 +125,7 @@ async def test_a_server_that_cannot_do_http2_fails_and_holds_nobody_up() -> None
         serve = partial(trio.serve_tcp, rude, 0, host="127.0.0.1")
         listeners: list[trio.SocketListener] = await nursery.start(serve)
         port = listeners[0].socket.getsockname()[1]
-        with trio.fail_after(5):
+        with trio.fail_after(REAL_LIMIT):
             findings = await examine(attrs.evolve(LOOPBACK, port=port), None)
         nursery.cancel_scope.cancel("the test is over")
     answers = {finding.answer for finding in findings if finding.protocol == "HTTP/2"}

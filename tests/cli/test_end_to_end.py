@@ -21,6 +21,7 @@ from crush_trio.errors import ProviderError
 from crush_trio.providers.script import Call, Fail, Hang, Say
 from crush_trio.providers.scripted import ScriptedModel
 from crush_trio.server.model_script import open_model_server
+from limits_kit import PROCESS_LIMIT
 
 PROGRAM = [sys.executable, "-P", "-m", "crush_trio"]
 
@@ -40,7 +41,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, str
     environ = {**os.environ, **homes, "HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
     server = subprocess.Popen([*PROGRAM, "serve"], env=environ, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PROCESS_LIMIT
         while not list(home.glob("crush-*.sock")):
             assert server.poll() is None
             assert time.monotonic() < deadline
@@ -48,7 +49,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, str
         yield environ
     finally:
         server.terminate()
-        assert server.wait(10) == 0
+        assert server.wait(PROCESS_LIMIT) == 0
 
 
 @attrs.define
@@ -162,7 +163,7 @@ def open_project(environ: dict[str, str], tmp_path: Path) -> Opener:
 
 async def test_run_prints_the_answer_and_the_session_goes_on(open_project: Opener) -> None:
     """What everybody does first: a prompt, another one in the same session, a look at the list."""
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_project(ScriptedModel("Hello *you*.", "And again.")) as project:
             first = await project.command("run", "say", "hello")
             assert (first.status, first.out, first.err) == (0, "Hello *you*.\n", "")
@@ -176,7 +177,7 @@ async def test_run_prints_the_answer_and_the_session_goes_on(open_project: Opene
 async def test_ctrl_c_cancels_the_run_on_the_server(open_project: Opener) -> None:
     """What there was stays on the screen and in the store; the provider's connection closes."""
     model = ScriptedModel([Say("Once upon a time"), Hang()])
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_project(model) as project:
             ended = await project.on_terminal("run", "a story", type_at={"a time": "\x03"})
             assert ended.status == 130
@@ -187,7 +188,7 @@ async def test_ctrl_c_cancels_the_run_on_the_server(open_project: Opener) -> Non
 async def test_a_permission_is_asked_for_on_the_terminal(open_project: Opener) -> None:
     """The answer reaches the tool, and the turn goes on."""
     call = Call("bash", {"command": "echo done > made.txt", "description": "make it"})
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_project(ScriptedModel([call], "I made it.")) as project:
             ended = await project.on_terminal("run", "make it", type_at={"Allow it?": "y\n"})
             assert (ended.status, (project.path / "made.txt").read_text()) == (0, "done\n")
@@ -198,7 +199,7 @@ async def test_a_permission_is_asked_for_on_the_terminal(open_project: Opener) -
 async def test_a_failing_provider_fails_the_command(open_project: Opener) -> None:
     """The message says what failed, on stderr, without a traceback."""
     model = ScriptedModel(Fail(ProviderError("no tokens left", http_status=402)))
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_project(model) as project:
             ended = await project.command("run", "hello")
     assert (ended.status, ended.out) == (1, "")
@@ -211,7 +212,7 @@ async def test_other_commands_watch_and_cancel_a_run(open_project: Opener) -> No
     """Sessions are shared: who did not start a run can follow it and end it."""
     model = ScriptedModel([Say("Working on it"), Hang()])
     ended: list[Ended] = []
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_project(model) as project, project.watching() as watched:
 
             async def run() -> None:

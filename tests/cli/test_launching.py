@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Generator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -16,15 +16,19 @@ from crush_trio.addresses import Address
 from crush_trio.cli.launching import ensure_server, ready_timeout
 from crush_trio.client import open_client
 from crush_trio.errors import ServerUnavailableError
+from limits_kit import PROCESS_LIMIT, REAL_LIMIT
+from tools_kit import wait_gone
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Generator[Address]:
+async def address(tmp_path: Path) -> AsyncGenerator[Address]:
     """An address of the test's own; a server that listens there at the end is stopped."""
     path = tmp_path / "s.sock"
     yield Address("unix", path=str(path))
     if (pid := peer(path)) is not None:
         os.kill(pid, signal.SIGTERM)
+        with trio.fail_after(PROCESS_LIMIT):
+            await wait_gone(pid)
 
 
 def peer(path: Path) -> int | None:
@@ -41,7 +45,8 @@ def peer(path: Path) -> int | None:
 def environ(tmp_path: Path, **more: str) -> dict[str, str]:
     """Return an environment whose server keeps to ``tmp_path`` and does not stay long."""
     homes = {f"XDG_{name}_HOME": str(tmp_path) for name in ("CONFIG", "DATA", "CACHE", "STATE")}
-    return {**os.environ, **homes, "HOME": str(tmp_path), "CRUSH_SERVER_IDLE_TIMEOUT": "20", **more}
+    limits = {"CRUSH_SERVER_IDLE_TIMEOUT": "20", "CRUSH_SERVER_READY_TIMEOUT": f"{PROCESS_LIMIT}s"}
+    return {**os.environ, **homes, **limits, "HOME": str(tmp_path), **more}
 
 
 async def test_many_commands_start_one_server(address: Address, tmp_path: Path) -> None:
@@ -53,7 +58,7 @@ async def test_many_commands_start_one_server(address: Address, tmp_path: Path) 
             await ensure_server(client, address, environ(tmp_path), tmp_path / "logs")
             pids.append(peer(Path(address.path)))
 
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(attach)
@@ -68,7 +73,7 @@ async def test_a_server_that_does_not_start_is_explained(tmp_path: Path) -> None
     """The user sees the end of its log, and nothing is left running."""
     address = Address("unix", path=str(tmp_path / "none" / "s.sock"))
     async with open_client(address) as client:
-        with trio.fail_after(20), pytest.raises(ServerUnavailableError) as failed:
+        with trio.fail_after(PROCESS_LIMIT), pytest.raises(ServerUnavailableError) as failed:
             await ensure_server(client, address, environ(tmp_path), tmp_path / "logs")
     told = str(failed.value)
     assert "cannot start a server: it exited with status" in told
@@ -83,7 +88,10 @@ async def test_a_socket_that_says_nothing_is_no_server(tmp_path: Path) -> None:
         sock.bind(address.path)
         sock.listen()
         async with open_client(address) as client:
-            with trio.fail_after(5), pytest.raises(ServerUnavailableError, match="no answer"):
+            with (
+                trio.fail_after(REAL_LIMIT),
+                pytest.raises(ServerUnavailableError, match="no answer"),
+            ):
                 await ensure_server(client, address, short, tmp_path / "logs")
 
 

@@ -15,6 +15,7 @@ import trio
 
 from crush_trio.providers.base import ModelMessage, ModelRequest, TextDelta
 from crush_trio.providers.openai import open_openai_provider
+from limits_kit import PROCESS_LIMIT
 
 SCRIPT = 'answers = [[{ say = "Hello" }], "World"]'
 
@@ -52,12 +53,12 @@ def test_it_plays_for_any_program_until_it_is_interrupted(tmp_path: Path) -> Non
         assert base_url.endswith("/v1")
 
         async def ask() -> list[str]:
-            with trio.fail_after(20):
+            with trio.fail_after(PROCESS_LIMIT):
                 return [await first_text(base_url) for _ in range(3)]
 
         assert trio.run(ask) == ["Hello", "World", "ok"]
         it.send_signal(signal.SIGINT)
-        assert it.wait(20) == 0
+        assert it.wait(PROCESS_LIMIT) == 0
 
 
 @pytest.mark.promise("C4")
@@ -66,7 +67,7 @@ def test_a_script_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "script.toml"
     file.write_text('answers = [{ sing = "la" }]')
     done = subprocess.run(
-        command(str(file)), capture_output=True, check=False, text=True, timeout=30
+        command(str(file)), capture_output=True, check=False, text=True, timeout=PROCESS_LIMIT
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "answers[0] has none of the operations" in done.stderr
@@ -83,7 +84,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
             capture_output=True,
             check=False,
             text=True,
-            timeout=30,
+            timeout=PROCESS_LIMIT,
         )
     assert done.returncode == 1
     assert f"cannot listen at 127.0.0.1:{port}: address already in use" in done.stderr

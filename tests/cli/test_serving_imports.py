@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from limits_kit import REAL_LIMIT
 from people_kit import desk
 from process_kit import ServerProcess, open_server_process
 
@@ -32,7 +33,7 @@ OURS = {"crush_trio.client", "crush_trio.testing", "crush_trio.cli.prompting"}
 
 async def test_a_server_imports_only_what_serving_needs(tmp_path: Path) -> None:
     """Neither until it listens, nor for a client that looks around without a prompt."""
-    with trio.fail_after(30):
+    with trio.fail_after(REAL_LIMIT):
         timed = {"PYTHONPROFILEIMPORTTIME": "1"}
         async with open_server_process(tmp_path, env=timed) as server:
             assert not needless(server)

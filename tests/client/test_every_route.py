@@ -18,6 +18,7 @@ from crush_trio.settings import Settings
 from crush_trio.wire.config import SelectedModel
 from crush_trio.wire.permissions import PermissionRequest
 from crush_trio.wire.questions import QuestionItem, QuestionRequest
+from limits_kit import REAL_LIMIT
 from world_kit import World, open_world
 
 
@@ -166,7 +167,7 @@ async def ask_mcp(workspace: WorkspaceClient) -> None:
 
 async def test_there_is_a_method_for_every_route(tmp_path: Path) -> None:
     """A route without one is a route that only the wire contract's readers can use."""
-    with trio.fail_after(20):  # in real time: some routes use a thread or a process
+    with trio.fail_after(REAL_LIMIT):  # in real time: some routes use a thread or a process
         async with open_place(tmp_path) as (world, client):
             await ask_server(client)
             async with client.open_workspace(str(world.directory), linger=True) as workspace:

@@ -9,6 +9,7 @@ import trio
 
 from crush_trio.client import open_client
 from crush_trio.providers.scripted import Hang, Say, ScriptedModel
+from limits_kit import REAL_LIMIT
 from people_kit import listening
 from world_kit import open_served_world
 
@@ -20,7 +21,7 @@ async def test_the_last_answer_of_a_server_that_stops_is_heard(
 ) -> None:
     """And the proper end of the stream beside it."""
     model = ScriptedModel([Say("I begin"), Hang()])
-    with trio.fail_after(20):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path, model, network=network) as world:
             assert world.address is not None
             async with open_client(world.address, token="none is asked for", http2=True) as client:
@@ -43,7 +44,7 @@ async def test_the_last_answer_of_a_server_that_stops_is_heard(
 @pytest.mark.promise("R2")
 async def test_a_server_notices_that_a_stream_was_left(tmp_path: Path) -> None:
     """As over HTTP/1.1, while the same client's other requests go on."""
-    with trio.fail_after(20):
+    with trio.fail_after(REAL_LIMIT):
         async with open_served_world(tmp_path) as world:
             assert world.address is not None
             async with open_client(world.address, http2=True) as client:

@@ -12,6 +12,7 @@ from crush_trio.client import open_client
 from crush_trio.errors import ResponseError
 from crush_trio.server import ServeOptions, serve_forever
 from crush_trio.wire.sessions import Session
+from limits_kit import REAL_LIMIT
 from project_kit import config, make_project
 
 TOKEN = "a-token-that-is-long-enough"
@@ -30,7 +31,7 @@ async def test_requests_events_and_the_way_back_work_over_every_transport(
         place = Address("tcp", host="127.0.0.1", port=0)
     options = ServeOptions(place, env={**env, "CRUSH_TRIO_TOKEN": TOKEN})
     token = TOKEN if network == "tcp" else None
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with trio.open_nursery() as nursery:
             bound: Address = await nursery.start(serve_forever, options)
             async with (
@@ -60,7 +61,7 @@ async def test_a_wrong_token_is_told(tmp_path: Path) -> None:
     _, env = make_project(tmp_path, config())
     place = Address("tcp", host="127.0.0.1", port=0)
     options = ServeOptions(place, env={**env, "CRUSH_TRIO_TOKEN": TOKEN})
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         async with trio.open_nursery() as nursery:
             bound: Address = await nursery.start(serve_forever, options)
             async with open_client(bound, token="wrong") as client:

@@ -15,6 +15,7 @@ import trio
 from crush_trio.errors import ProviderError
 from crush_trio.providers.discovery import list_models
 from crush_trio.wire.config import Model
+from limits_kit import REAL_LIMIT
 
 
 @attrs.define
@@ -39,7 +40,7 @@ async def open_endpoint(body: Any, status: str = "200 OK") -> AsyncGenerator[End
         await stream.send_all(start.encode() + data)
         await stream.aclose()
 
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with trio.open_nursery() as nursery:
             serve = partial(trio.serve_tcp, answer, 0, host="127.0.0.1")
             listeners: Any = await nursery.start(serve)
@@ -101,5 +102,8 @@ async def test_an_endpoint_that_is_not_there_is_an_error_that_names_it() -> None
     """Nothing listens at this port any more."""
     async with open_endpoint({}) as endpoint:
         url = endpoint.url
-    with trio.fail_after(5), pytest.raises(ProviderError, match=f"cannot ask {url}/models"):
+    with (
+        trio.fail_after(REAL_LIMIT),
+        pytest.raises(ProviderError, match=f"cannot ask {url}/models"),
+    ):
         await list_models("p", url, "", {})

@@ -133,7 +133,7 @@ async def test_a_cancelled_answer_is_not_generated_any_further(weights: Path) ->
                     await event.wait()
                 nursery.cancel_scope.cancel()
 
-            with trio.fail_after(10):  # the other answers would take a minute
+            with trio.fail_after(30):  # where this takes so long, the other answers take an hour
                 assert await answer(model, ask("Hello!"))
 
 

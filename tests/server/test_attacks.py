@@ -36,6 +36,7 @@ from attack_kit import (
 from crush_trio.server.guard.floods import RESETS
 from crush_trio.server.listen import CONCURRENT_STREAMS
 from crush_trio.settings import Settings
+from limits_kit import PROCESS_LIMIT
 from people_kit import desk, events_path
 from process_kit import open_server_process
 from serving_kit import SETTINGS as QUICK
@@ -176,11 +177,11 @@ async def test_a_slow_head_has_its_time_whatever_arrives_of_it() -> None:
 async def test_the_time_of_a_head_begins_with_its_first_byte() -> None:
     """A client that sends request upon request, each beginning in the piece that ends the one
     before, is not cut; nor is one whose next request waits behind an answer that takes long."""
-    async with attacked(attrs.evolve(QUICK, head_timeout=0.3)) as server:
+    async with attacked(attrs.evolve(QUICK, head_timeout=1)) as server:
         stream = await server.connect()
         begun = trio.current_time()
         await stream.send_all(GET[:5])
-        while trio.current_time() < begun + 0.5:
+        while trio.current_time() < begun + 1.5:
             await stream.send_all(GET[5:] + GET[:5])
             assert b"HTTP/1.1 200 " in await read_until(stream, b"\r\n\r\n")
         await stream.send_all(GET[5:])
@@ -189,7 +190,7 @@ async def test_the_time_of_a_head_begins_with_its_first_byte() -> None:
         waiting = await server.connect()
         await waiting.send_all(GET.replace(b"health", b"events") + GET[:9])
         await read_until(waiting, b"first\n\n")
-        with trio.move_on_after(0.5) as waited:
+        with trio.move_on_after(1.5) as waited:
             await waiting.receive_some()
         assert waited.cancelled_caught
 
@@ -385,7 +386,7 @@ async def test_a_head_on_an_event_stream_attaches_nobody(tmp_path: Path) -> None
 async def test_connections_leave_descriptors_for_the_runs(tmp_path: Path) -> None:
     """With as many as the process may have, the last ones are refused; those before are served, and
     so is everybody when some have gone."""
-    with trio.fail_after(10):
+    with trio.fail_after(PROCESS_LIMIT):
         async with (
             open_server_process(tmp_path, descriptors=120) as server,
             desk(server) as place,

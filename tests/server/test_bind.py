@@ -13,6 +13,7 @@ import trio
 from crush_trio.addresses import Address
 from crush_trio.errors import AddressInUseError, ConfigError
 from crush_trio.server.bind import LONGEST_PATH, open_listener, others_may_replace
+from limits_kit import REAL_LIMIT
 from serving_kit import LOOPBACK, serving
 
 ME, STRANGER = os.geteuid(), os.geteuid() + 12_345
@@ -109,7 +110,7 @@ async def test_a_socket_whose_server_does_not_answer_is_not_stolen(tmp_path: Pat
         busy.bind(unix(tmp_path).path)
         busy.listen(0)
         waiting.connect(unix(tmp_path).path)
-        with trio.fail_after(5), pytest.raises(AddressInUseError):
+        with trio.fail_after(REAL_LIMIT), pytest.raises(AddressInUseError):
             async with open_listener(unix(tmp_path)):
                 pass
     assert names_in(tmp_path) == ["crush.sock"]
@@ -139,7 +140,7 @@ async def test_of_servers_that_start_together_one_wins(tmp_path: Path) -> None:
             if len(lost) == 7:
                 release.set()
 
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with trio.open_nursery() as nursery:
             for number in range(8):
                 nursery.start_soon(contend, number)

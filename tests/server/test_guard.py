@@ -196,7 +196,7 @@ async def test_an_http2_event_stream_ends_with_end_stream() -> None:
 @pytest.mark.promise("S3")
 async def test_a_stalled_http1_reader_does_not_hold_up_the_end(tmp_path: Path) -> None:
     """Its event stream has waited in peace until the server stops, then only for the deadline."""
-    settings = attrs.evolve(SETTINGS, drain_timeout=60)
+    settings = attrs.evolve(SETTINGS, drain_timeout=600)
     async with serving(settings=settings, address=unix(tmp_path)) as server:
         stream = await server.connect()
         await stream.send_all(EVENTS.replace(b"events", b"events/flood"))
@@ -209,7 +209,7 @@ async def test_a_stalled_http1_reader_does_not_hold_up_the_end(tmp_path: Path) -
 @pytest.mark.promise("S3")
 async def test_a_stalled_http2_reader_does_not_hold_up_the_end(tmp_path: Path) -> None:
     """Neither one that gives no window, nor one that does not read its socket."""
-    settings = attrs.evolve(SETTINGS, drain_timeout=60)
+    settings = attrs.evolve(SETTINGS, drain_timeout=600)
     async with serving(settings=settings, address=unix(tmp_path)) as server:
         windowless = await server.connect_h2()
         await windowless.send("GET", "/v1/events/flood")
@@ -233,7 +233,7 @@ async def test_a_stalled_reader_does_not_hold_up_those_who_wait_for_its_stream(
         streams.closing.set()
         await streams.none_open.wait()
 
-    settings = attrs.evolve(SETTINGS, drain_timeout=60)
+    settings = attrs.evolve(SETTINGS, drain_timeout=600)
     async with serving(
         streams=streams, settings=settings, shutdown=shutdown, address=unix(tmp_path)
     ) as server:

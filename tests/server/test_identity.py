@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from crush_trio.errors import ConfigError
 from crush_trio.server.identity import PretendedCrush, base36
+from limits_kit import REAL_LIMIT
 from world_kit import open_world
 
 
@@ -58,7 +59,7 @@ async def test_r04_no_client_stops_the_server(
 @pytest.mark.parametrize("printed", ["crush version v0.90.0 (abc)", "v0.90.0"])
 async def test_it_can_say_what_a_program_of_crush_expects(tmp_path: Path, printed: str) -> None:
     """The version that it prints, and the build id that its clients compute from its file."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         info = await PretendedCrush(program(tmp_path, f"echo '{printed}'"))()
     assert (info.version, info.build_id) == ("v0.90.0", "dbql3w6njaxh")
 
@@ -68,7 +69,7 @@ async def test_an_upgrade_of_that_program_is_noticed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     path = program(tmp_path, f"echo ran >> {log}; echo v1")
     identity = PretendedCrush(path)
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         assert (await identity()).version == (await identity()).version == "v1"
         assert log.read_text() == "ran\n"
         program(tmp_path, "echo v2", stamp=36)
@@ -81,7 +82,7 @@ async def test_an_upgrade_of_that_program_is_noticed(tmp_path: Path) -> None:
 async def test_a_program_that_says_no_version_is_refused(tmp_path: Path, script: str) -> None:
     """The message names it."""
     path = program(tmp_path, script)
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         with pytest.raises(ConfigError, match=f"{path} --version did not print a version"):
             await PretendedCrush(path)()
         path.unlink()

@@ -80,7 +80,7 @@ async def test_a_request_that_never_ends_is_cut_after_the_drain() -> None:
 
 async def test_a_cancelled_server_ends_at_once_with_readers_stalled(tmp_path: Path) -> None:
     """Shielded writes do not hold up a cancel from outside."""
-    settings = attrs.evolve(SETTINGS, send_deadline=60, drain_timeout=60)
+    settings = attrs.evolve(SETTINGS, send_deadline=600, drain_timeout=600)
     address = Address("unix", path=str(tmp_path / "server.sock"))  # full when it is full
     streams, readers = Streams(), list[trio.SocketStream]()
     with trio.CancelScope() as scope:

@@ -11,6 +11,7 @@ import trio
 
 from crush_trio.providers.scripted import Hang, Say, ScriptedModel, WaitFor
 from crush_trio.server.model_script import open_model_server
+from limits_kit import REAL_LIMIT
 
 BODY: dict[str, Any] = {
     "model": "m",
@@ -22,7 +23,7 @@ BODY: dict[str, Any] = {
 async def test_models_are_listed() -> None:
     """For programs that look before they ask."""
     async with open_model_server(ScriptedModel()) as url, httpx2.AsyncClient() as client:
-        with trio.fail_after(5):
+        with trio.fail_after(REAL_LIMIT):
             reply = await client.get(f"{url}/models")
     assert [model["id"] for model in reply.json()["data"]] == ["scripted"]
 
@@ -30,7 +31,7 @@ async def test_models_are_listed() -> None:
 async def test_an_answer_is_an_event_stream() -> None:
     """As any client of the API reads it, to the last line."""
     async with open_model_server(ScriptedModel("a b")) as url, httpx2.AsyncClient() as client:
-        with trio.fail_after(5):
+        with trio.fail_after(REAL_LIMIT):
             reply = await client.post(f"{url}/chat/completions", json=BODY)
     assert reply.headers["content-type"] == "text/event-stream"
     *events, done, rest = reply.text.split("\n\n")
@@ -49,7 +50,7 @@ async def test_a_request_that_cannot_be_read_is_refused(change: dict[str, Any], 
     """With a 400 that names the field; the script goes on where it was."""
     model = ScriptedModel("first")
     async with open_model_server(model) as url, httpx2.AsyncClient() as client:
-        with trio.fail_after(5):
+        with trio.fail_after(REAL_LIMIT):
             reply = await client.post(f"{url}/chat/completions", json=BODY | change)
             assert reply.status_code == 400
             assert about in reply.json()["error"]["message"]
@@ -59,7 +60,7 @@ async def test_a_request_that_cannot_be_read_is_refused(change: dict[str, Any], 
 async def test_another_path_is_not_found() -> None:
     """Usually a base URL without its ``/v1``."""
     async with open_model_server(ScriptedModel()) as url, httpx2.AsyncClient() as client:
-        with trio.fail_after(5):
+        with trio.fail_after(REAL_LIMIT):
             reply = await client.get(f"{url}/nothing")
     assert reply.status_code == 404
     assert "GET /v1/nothing" in reply.json()["error"]["message"]
@@ -68,7 +69,7 @@ async def test_another_path_is_not_found() -> None:
 async def test_a_gate_is_opened_over_http() -> None:
     """By whoever drives the program that asks: a test in another process."""
     model = ScriptedModel([WaitFor("door"), Say("a")])
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_model_server(model) as url, httpx2.AsyncClient() as client:
             async with trio.open_nursery() as nursery:
 
@@ -93,7 +94,7 @@ async def test_a_closed_endpoint_leaves_no_stream_open() -> None:
         except httpx2.RequestError as error:
             broken.append(error)
 
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with httpx2.AsyncClient() as client, trio.open_nursery() as nursery:
             async with open_model_server(model) as url:
                 address = f"{url}/chat/completions"

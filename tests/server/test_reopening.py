@@ -17,6 +17,7 @@ from crush_trio.server.app import make_app
 from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.workspaces import Equipment, Register, StateFile, open_workspace_host
 from crush_trio.workspaces.saved import SavedClaim, SavedWorkspace
+from limits_kit import REAL_LIMIT
 from serving_kit import Server, serving
 
 pytestmark = pytest.mark.promise("W3")
@@ -77,7 +78,7 @@ async def test_every_request_below_it_opens_it(
     method: str, path: str, body: bytes, status: int, tmp_path: Path
 ) -> None:
     """And is answered as if nothing had happened."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with restarted(tmp_path) as (server, town):
             async with await server.connect() as stream:
                 head = f"{method} {HERE}{path} HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}"
@@ -89,7 +90,7 @@ async def test_every_request_below_it_opens_it(
 
 async def test_its_answer_is_that_of_before(tmp_path: Path) -> None:
     """With the environment of its first creator, which a client sends back when it re-creates it."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with restarted(tmp_path) as (server, _):
             told = (await server.request("GET", HERE)).json
             assert (told["id"], told["env"]) == (IDENTITY, ["X=1"])
@@ -117,7 +118,7 @@ async def test_other_requests_open_nothing(
     method: str, path: str, body: bytes, status: int, tmp_path: Path
 ) -> None:
     """They are answered as ever, and the workspace can still be opened."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with restarted(tmp_path) as (server, town):
             assert (await server.request(method, path, body=body)).status == status
             assert (town.opened, town.host.workspaces) == ([], [])
@@ -128,7 +129,7 @@ async def test_other_requests_open_nothing(
 @pytest.mark.parametrize("path", [f"{HERE}?client_id={CLIENT}", f"/v1/clients/{CLIENT}"])
 async def test_the_last_clients_goodbye_makes_its_id_unknown(path: str, tmp_path: Path) -> None:
     """Without opening it."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with restarted(tmp_path) as (server, town):
             assert (await server.request("DELETE", path)).status == 200
             gone = await server.request("GET", HERE)

@@ -21,6 +21,7 @@ from schemathesis import checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from crush_trio.providers.scripted import ScriptedModel
+from limits_kit import REAL_LIMIT
 from world_kit import open_served_world
 
 EXAMPLES = 2
@@ -78,8 +79,9 @@ def play(target: Target) -> int:
         def check(case: Any) -> None:
             nonlocal played
             played += 1
-            aimed = target.aimed(case)
-            aimed.call_and_validate(base_url=target.url, session=session, checks=CHECKS, timeout=5)
+            target.aimed(case).call_and_validate(
+                base_url=target.url, session=session, checks=CHECKS, timeout=REAL_LIMIT
+            )
 
         for operation in _operations(document):
             run = settings(
@@ -104,7 +106,7 @@ def _operations(document: Any) -> Iterator[Any]:
 async def test_what_is_answered_is_what_is_described(tmp_path: Path) -> None:
     """No answer is an error of ours, has a status or a type that nobody was told, or another shape."""
     model = ScriptedModel()
-    with trio.fail_after(60):
+    with trio.fail_after(300):
         async with open_served_world(tmp_path, model, network="tcp") as world:
             assert world.address is not None
             async with (

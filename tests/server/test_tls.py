@@ -28,6 +28,7 @@ from crush_trio.server.access import certificate_paths
 from crush_trio.server.certificates import make_certificate
 from crush_trio.server.tls import load_encryption, make_encryption
 from crush_trio.settings import Settings
+from limits_kit import PROCESS_LIMIT
 from process_kit import open_server_process
 from project_kit import environment
 from serving_kit import LOOPBACK, SETTINGS, H2Client, Server, read_until, request, serving
@@ -170,7 +171,7 @@ async def test_nothing_is_left_of_a_connection_that_its_client_ended(
 @pytest.mark.promise("S3")
 async def test_a_stalled_reader_does_not_hold_up_the_end(tmp_path: Path) -> None:
     """It has waited in peace until the server stops, then only for the deadline."""
-    settings = attrs.evolve(SETTINGS, drain_timeout=60)
+    settings = attrs.evolve(SETTINGS, drain_timeout=600)
     async with encrypted(tmp_path, settings) as place:
         stream = await place.connect()
         await stream.send_all(EVENTS.replace(b"events", b"events/flood"))
@@ -360,7 +361,7 @@ async def test_a_server_encrypts_and_this_users_clients_find_what_they_need(tmp_
     state = tmp_path / "state"
     where = ("--host", "https://localhost:0", "--tls-self-signed")
     env = {"XDG_STATE_HOME": str(state)}
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_server_process(tmp_path, arguments=where, env=env) as server:
             address = server.log.decode().partition("listening at ")[2].strip()
             files = sorted((state / "crush-trio" / "tokens").iterdir())

@@ -13,6 +13,7 @@ from crush_trio.observer import SILENT
 from crush_trio.providers.scripted import Call, Say, ScriptedModel
 from crush_trio.server.model_script import open_model_server
 from crush_trio.server.watching import TOLD_IN_FULL, watching
+from limits_kit import PROCESS_LIMIT
 from people_kit import desk
 from process_kit import open_server_process
 from project_kit import config
@@ -41,7 +42,7 @@ def test_violations_are_logged_and_counted(caplog: pytest.LogCaptureFixture) -> 
 async def test_serve_with_a_monitor_says_at_its_end_that_nothing_was_broken(tmp_path: Path) -> None:
     """A prompt with a tool, a reader with deltas, a cancel: of a whole server, in its own process."""
     model = ScriptedModel(Call("ls", {"path": "."}), "done", [Say("on and on", pause=60)])
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_model_server(model) as base_url:
             served = open_server_process(
                 tmp_path, document=config(base_url), arguments=("--monitor",)

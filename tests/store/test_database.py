@@ -15,6 +15,7 @@ from crush_trio.messages import Text, TextPart
 from crush_trio.store import open_store
 from crush_trio.store.database import WriteConnection, connect, connect_writer, migrate
 from crush_trio.store.schema import MIGRATIONS, VERSION_TABLE
+from limits_kit import REAL_LIMIT
 from store_kit import assistant, foreign
 
 COLUMNS = {
@@ -210,7 +211,7 @@ def test_connections_have_the_pragmas_of_crush(tmp_path: Path) -> None:
 
 async def test_another_program_can_use_what_we_made(tmp_path: Path) -> None:
     """Triggers work without us, and a deletion by Crush takes our journal rows along."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_store(tmp_path, lambda _: None, clock=lambda: 5.0) as store:
             session = await store.create_session("a").wait()
             draft = assistant(SessionID(session.id), TextPart(Text("x")))

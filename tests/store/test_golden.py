@@ -19,6 +19,7 @@ from crush_trio.messages import decode_parts, encode_parts
 from crush_trio.providers.scripted import Call, Say, ScriptedModel, Think
 from crush_trio.store import open_store
 from crush_trio.wire.sessions import Todo
+from limits_kit import REAL_LIMIT
 from world_kit import open_world
 
 GOLDEN = Path(__file__).parent / "golden" / "crush.sql"
@@ -104,7 +105,7 @@ def parts_of(path: Path) -> Iterator[dict[str, Any]]:
 async def test_a_database_of_crush_is_read(tmp_path: Path) -> None:
     """Sessions with their todos, child sessions, every type of part, file versions."""
     make(tmp_path / "crush.db")
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_store(tmp_path, lambda _: None) as store:
             assert [s.id for s in await store.sessions()] == [SESSION, SUMMARISED]
             session = await store.session(SESSION)

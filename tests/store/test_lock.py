@@ -15,6 +15,7 @@ import trio
 from crush_trio.errors import DataDirectoryInUseError, StoreError
 from crush_trio.store import open_store
 from crush_trio.store.lock import SKIP_VARIABLE, lock_directory
+from limits_kit import PROCESS_LIMIT
 
 CHILD = Path(__file__).parent / "child_process.py"
 
@@ -29,7 +30,7 @@ async def test_a_directory_held_by_another_process_is_refused_until_that_dies(
     tmp_path: Path,
 ) -> None:
     """R-07: the error names the directory and its holder; the lock dies with a killed holder."""
-    with trio.fail_after(5):
+    with trio.fail_after(PROCESS_LIMIT):
         async with trio.open_nursery() as nursery:
             run = partial(trio.run_process, stdout=subprocess.PIPE, check=False)
             holder: trio.Process = await nursery.start(run, child(tmp_path, "hold"))
@@ -51,7 +52,7 @@ async def test_a_directory_held_by_another_process_is_refused_until_that_dies(
 
 async def test_the_same_process_cannot_open_a_directory_twice(tmp_path: Path) -> None:
     """A second opener in one process is refused as well: whoever shares a store shares its object."""
-    with trio.fail_after(5):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_store(tmp_path, lambda _: None):
             with pytest.raises(DataDirectoryInUseError, match=f"owner pid={os.getpid()} "):
                 async with open_store(tmp_path, lambda _: None):
@@ -60,7 +61,7 @@ async def test_the_same_process_cannot_open_a_directory_twice(tmp_path: Path) ->
 
 async def test_closing_a_store_gives_the_lock_back_and_keeps_its_file(tmp_path: Path) -> None:
     """The file is never removed, or two could lock two files of that name."""
-    with trio.fail_after(5):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_store(tmp_path, lambda _: None, clock=lambda: 0.0, version="1.2.3"):
             inode = (tmp_path / "crush.lock").stat().st_ino
             owner = json.loads((tmp_path / "crush.lock").read_text())
@@ -75,7 +76,7 @@ async def test_closing_a_store_gives_the_lock_back_and_keeps_its_file(tmp_path: 
 
 async def test_the_lock_can_be_skipped(tmp_path: Path) -> None:
     """7.11: CRUSH_SKIP_DATADIR_LOCK opens a directory that somebody holds; 0 does not."""
-    with trio.fail_after(5):
+    with trio.fail_after(PROCESS_LIMIT):
         with lock_directory(tmp_path, "1", 0):
             outcomes: list[bytes] = []
             for value in ("1", "0"):

@@ -14,6 +14,7 @@ from crush_trio.errors import DataDirectoryError, StoreError
 from crush_trio.store import open_store
 from crush_trio.store.lock import lock_directory
 from crush_trio.store.opening import _unusable
+from limits_kit import REAL_LIMIT
 from store_kit import foreign
 
 
@@ -24,7 +25,7 @@ def nobody(_event: object) -> None:
 async def test_a_new_data_directory_is_private_and_ignored(tmp_path: Path) -> None:
     """7.11: mode 0700 and a .gitignore with everything in it; one that is there stays."""
     directory = tmp_path / "deep" / ".crush"
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_store(directory, nobody):
             assert directory.stat().st_mode & 0o777 == 0o700
             assert (directory / ".gitignore").read_text() == "*\n"
@@ -37,7 +38,7 @@ async def test_a_new_data_directory_is_private_and_ignored(tmp_path: Path) -> No
 async def test_a_closed_store_holds_no_connection(tmp_path: Path) -> None:
     """SQLite removes its side files when the last connection closes; the lock is free again."""
     side_files = [tmp_path / "crush.db-wal", tmp_path / "crush.db-shm"]
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_store(tmp_path, nobody) as store:
             await store.create_session("a").wait()
             await store.sessions()
@@ -50,7 +51,7 @@ async def test_a_closed_store_holds_no_connection(tmp_path: Path) -> None:
 @pytest.mark.promise("C4")
 async def test_what_is_no_database_is_refused_with_its_name(tmp_path: Path) -> None:
     """And the lock is given back, so that a repaired file opens."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         (tmp_path / "crush.db").write_text("not a database" * 100)
         with pytest.raises(StoreError, match=r"cannot open .*crush\.db: file is not a database"):
             async with open_store(tmp_path, nobody):
@@ -63,7 +64,7 @@ async def test_what_is_no_database_is_refused_with_its_name(tmp_path: Path) -> N
 async def test_a_directory_that_cannot_be_made_is_refused_with_its_name(tmp_path: Path) -> None:
     """A file in the way is named."""
     (tmp_path / "file").touch()
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         with pytest.raises(DataDirectoryError, match=r"cannot make .*file/data.* not a directory"):
             async with open_store(tmp_path / "file" / "data", nobody):
                 raise AssertionError("opened")
@@ -79,7 +80,7 @@ async def test_a_directory_that_the_disk_has_no_room_for_is_not_its_owners_doing
 
 async def test_opening_waits_for_another_program_and_can_be_cancelled(tmp_path: Path) -> None:
     """A database that is locked for long does not hold up whoever gives up waiting."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_store(tmp_path, nobody):
             pass
         with closing(sqlite3.connect(tmp_path / "crush.db")) as other:
@@ -95,7 +96,7 @@ async def test_opening_waits_for_another_program_and_can_be_cancelled(tmp_path: 
 
 async def test_an_error_in_the_block_is_not_lost(tmp_path: Path) -> None:
     """What the body raises comes out, as a group, after the store has closed."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         with pytest.RaisesGroup(pytest.RaisesExc(KeyError, match="mine")):
             async with open_store(tmp_path, nobody) as store:
                 store.create_session("posted")

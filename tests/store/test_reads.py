@@ -14,6 +14,7 @@ from crush_trio.errors import StoreClosedError, StoreError
 from crush_trio.store import Store
 from crush_trio.store.opening import READERS
 from crush_trio.wire.events import Event
+from limits_kit import REAL_LIMIT
 from store_kit import KINDS, Clock, Gate, Kind, Opened, foreign, opening, user
 
 
@@ -28,7 +29,7 @@ async def opened(tmp_path: Path) -> AsyncGenerator[Opened]:
 async def test_reads_do_not_wait_for_a_long_write(opened: Opened) -> None:
     """While a transaction is held open by a gate, reads answer with the state before it."""
     store, gate = opened.store, Gate()
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session("old")
         await store.create_message(user(session_id, "hello")).wait()
         held = store._writer.post(gate)
@@ -49,7 +50,7 @@ async def test_more_readers_than_connections_take_turns(opened: Opened) -> None:
     async def read() -> None:
         found.append(len(await opened.store.sessions()))
 
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         await opened.session()
         async with trio.open_nursery() as nursery:
             for _ in range(5 * READERS):
@@ -59,7 +60,7 @@ async def test_more_readers_than_connections_take_turns(opened: Opened) -> None:
 
 async def test_a_reading_connection_cannot_write(opened: Opened) -> None:
     """Only the writer writes: what a read might change is refused."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         with pytest.raises(StoreError, match=r"cannot read the database: .*readonly"):
             await opened.rows("DELETE FROM sessions")
 
@@ -69,7 +70,7 @@ async def test_another_program_that_writes_is_noticed_and_read(
 ) -> None:
     """Crush in its local mode takes no lock: what it writes shows, and changes the number."""
     store = opened.store
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session("ours")
         await store.current_session(session_id).wait()
         before = store.foreign_changes
@@ -91,7 +92,7 @@ async def test_another_program_that_writes_is_noticed_and_read(
 
 async def test_foreign_todos_that_cannot_be_read_name_their_session(opened: Opened) -> None:
     """As for messages: a loud error that says where to look."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         await opened.post_sql("""UPDATE sessions SET todos = '[{"status":"someday"}]'""").wait()
         with pytest.raises(StoreError, match=f"todos of session '{session_id}'"):
@@ -121,7 +122,7 @@ async def test_closing_waits_for_reads_that_are_under_way(tmp_path: Path) -> Non
         assert found == []
         gate.set()
 
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with trio.open_nursery() as nursery:
             async with opening("file", tmp_path, [], Clock()) as store:
                 await store.create_session("one").wait()
@@ -136,7 +137,7 @@ async def test_closing_waits_for_reads_that_are_under_way(tmp_path: Path) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_closed_store_is_not_read(kind: Kind, tmp_path: Path) -> None:
     """It says so, as for writes."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with opening(kind, tmp_path, [], Clock()) as store:
             pass
         with pytest.raises(StoreClosedError, match="the store is closed"):

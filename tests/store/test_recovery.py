@@ -30,6 +30,7 @@ from crush_trio.messages import (
 from crush_trio.store.journal import Increment, JournalPart
 from crush_trio.store.recovery import merge
 from crush_trio.wire.events import Event
+from limits_kit import PROCESS_LIMIT, REAL_LIMIT
 from store_kit import Clock, Opened, assistant, foreign, message, opening, user
 
 CHILD = Path(__file__).parent / "child_process.py"
@@ -93,7 +94,7 @@ async def test_an_interrupted_answer_is_finished_with_its_text(tmp_path: Path) -
     """0.0: reasoning closed, calls closed and answered, one finish, and nothing in the journal."""
     events: list[Event] = []
     clock = Clock()
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with opening("file", tmp_path, events, clock) as store:
             opened = Opened(store, events, clock)
             session_id = await opened.session()
@@ -147,7 +148,7 @@ async def test_an_interrupted_answer_is_finished_with_its_text(tmp_path: Path) -
 async def test_text_that_was_withdrawn_does_not_come_back(tmp_path: Path) -> None:
     """A retry stores the answer without it; older increments are worthless from then on."""
     clock = Clock()
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with opening("file", tmp_path, [], clock) as store:
             session_id = await Opened(store, [], clock).session()
             draft = assistant(session_id)
@@ -164,7 +165,7 @@ async def test_text_that_was_withdrawn_does_not_come_back(tmp_path: Path) -> Non
 async def test_unfinished_messages_of_others_are_left_alone(tmp_path: Path) -> None:
     """Crush in its local mode takes no lock: what our journal does not name may be alive."""
     clock = Clock()
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with opening("file", tmp_path, [], clock) as store:
             session_id = await Opened(store, [], clock).session()
             await store.create_message(assistant(session_id)).wait()
@@ -185,7 +186,7 @@ async def test_an_interrupted_message_that_cannot_be_read_does_not_keep_the_stor
 ) -> None:
     """It stays as it is, is logged, and is not tried again; the others are settled."""
     clock = Clock()
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with opening("file", tmp_path, [], clock) as store:
             opened = Opened(store, [], clock)
             one, two = await opened.session(), await opened.session()
@@ -209,7 +210,7 @@ async def test_a_finished_message_that_is_still_named_keeps_its_finish(tmp_path:
     """Finished by another program meanwhile: only the name goes."""
     clock = Clock()
     done = '[{"type":"finish","data":{"reason":"end_turn","time":7}}]'
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with opening("file", tmp_path, [], clock) as store:
             session_id = await Opened(store, [], clock).session()
             await store.create_message(assistant(session_id)).wait()
@@ -227,7 +228,7 @@ async def test_a_finished_message_that_is_still_named_keeps_its_finish(tmp_path:
 @pytest.mark.parametrize("commits", [1, 60])
 async def test_kill_9_in_mid_stream_loses_no_committed_text(tmp_path: Path, commits: int) -> None:
     """A process that is killed while it writes: every piece it saw committed is in the answer."""
-    with trio.fail_after(5):
+    with trio.fail_after(PROCESS_LIMIT):
         lines = await killed_after(tmp_path, commits)
         confirmed = int(lines[-1])
         async with opening("file", tmp_path, [], Clock()) as store:

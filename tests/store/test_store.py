@@ -34,6 +34,7 @@ from crush_trio.messages import (
 from crush_trio.store import Job
 from crush_trio.wire.events import Event, File
 from crush_trio.wire.sessions import Session, Todo
+from limits_kit import REAL_LIMIT
 from store_kit import KINDS, Clock, Kind, Opened, assistant, message, opening, user
 
 NOBODY = SessionID("nobody")
@@ -58,7 +59,7 @@ async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerat
 
 async def test_a_created_session_is_told_and_listed(opened: Opened) -> None:
     """R-15: the server makes the id, the event is `session` / `created`."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session = await opened.store.create_session("New Session").wait()
         assert session == Session(
             session.id, title="New Session", created_at=1_000, updated_at=1_000
@@ -70,7 +71,7 @@ async def test_a_created_session_is_told_and_listed(opened: Opened) -> None:
 
 async def test_child_sessions_are_found_by_id_and_not_listed(opened: Opened) -> None:
     """R-14, R-16: the list has sessions without a parent only; reading works for children."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         parent = await opened.session()
         child = SessionID("m$$call")
         await opened.store.create_session("child", session_id=child, parent=parent).wait()
@@ -83,7 +84,7 @@ async def test_child_sessions_are_found_by_id_and_not_listed(opened: Opened) -> 
 
 async def test_sessions_are_listed_with_the_one_changed_last_first(opened: Opened) -> None:
     """R-14, done better than Crush: within one second the newest comes first."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         first, second, third = [await opened.session(title) for title in ("a", "b", "c")]
         assert [one.id for one in await opened.store.sessions()] == [third, second, first]
         opened.clock.now = 1_005.0
@@ -93,7 +94,7 @@ async def test_sessions_are_listed_with_the_one_changed_last_first(opened: Opene
 
 async def test_a_rename_keeps_counters_and_summary(opened: Opened) -> None:
     """R-17: Crush zeroes them by mistake; title, todos and cost are all that a rename sets."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         await opened.store.add_usage(
             session_id, prompt_tokens=7, completion_tokens=3, cost=0.5
@@ -117,7 +118,7 @@ async def test_a_rename_keeps_counters_and_summary(opened: Opened) -> None:
 
 async def test_todos_are_set_cleared_or_left_alone(opened: Opened) -> None:
     """3.8: an empty list is left out on the wire and null in the database."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         store = opened.store
         session_id = await opened.session()
         todos = (Todo("Run tests", "in_progress", "Running tests"),)
@@ -135,7 +136,7 @@ async def test_todos_are_set_cleared_or_left_alone(opened: Opened) -> None:
 
 async def test_usage_replaces_counters_and_a_title_adds_to_them(opened: Opened) -> None:
     """agent.md 1.13 and 1.14: a zero replaces nothing, and cost always adds up."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         store = opened.store
         session_id = await opened.session("old")
         await store.add_usage(session_id, prompt_tokens=100, completion_tokens=10, cost=0.5).wait()
@@ -150,7 +151,7 @@ async def test_usage_replaces_counters_and_a_title_adds_to_them(opened: Opened) 
 
 async def test_deleting_a_session_takes_its_rows_and_spares_its_children(opened: Opened) -> None:
     """R-18: the event is the full old session, and there are no events of its messages."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         store = opened.store
         session_id, other = await opened.session("gone"), await opened.session("other")
         child = SessionID("m$$call")
@@ -178,7 +179,7 @@ async def test_deleting_a_session_takes_its_rows_and_spares_its_children(opened:
 async def test_writes_for_an_unknown_session_fail_and_tell_nothing(opened: Opened) -> None:
     """A job for a session that does not exist fails alone, and publishes nothing."""
     store = opened.store
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         for job in (
             store.rename_session(NOBODY, "x"),
             store.set_title(NOBODY, "x"),
@@ -199,7 +200,7 @@ async def test_writes_for_an_unknown_session_fail_and_tell_nothing(opened: Opene
 
 async def test_every_kind_of_part_comes_back_as_it_was(opened: Opened) -> None:
     """agent.md 4.4: the stored form keeps what the wire leaves out."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         written = [
             message(
@@ -244,7 +245,7 @@ async def test_every_kind_of_part_comes_back_as_it_was(opened: Opened) -> None:
 
 async def test_messages_come_by_time_and_then_as_they_were_inserted(opened: Opened) -> None:
     """R-20: times have a resolution of one second; insertion decides within it."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         for at, said in ((5, "e"), (3, "a"), (3, "b"), (4, "d"), (3, "c")):
             await opened.store.create_message(user(session_id, said, at=at)).wait()
@@ -254,7 +255,7 @@ async def test_messages_come_by_time_and_then_as_they_were_inserted(opened: Open
 
 async def test_user_messages_come_newest_first(opened: Opened) -> None:
     """R-21, R-22, done better than Crush: newest first also within one second."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         one, two = await opened.session(), await opened.session()
         for session_id, said in ((one, "a"), (two, "b"), (one, "c")):
             await opened.store.create_message(user(session_id, said)).wait()
@@ -267,7 +268,7 @@ async def test_user_messages_come_newest_first(opened: Opened) -> None:
 
 async def test_an_update_stores_parts_and_finish_time(opened: Opened) -> None:
     """agent.md 4.5: the event carries the message as given, the row the time of the write."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         draft = assistant(session_id)
         await opened.store.create_message(draft).wait()
@@ -294,7 +295,7 @@ async def test_an_update_stores_parts_and_finish_time(opened: Opened) -> None:
 @pytest.mark.promise("C2")
 async def test_an_update_of_a_message_that_is_not_stored_fails(opened: Opened) -> None:
     """Nothing is reported as stored that is not: no row was updated, so no event is due."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         lost = assistant(session_id, text("x"))
         with pytest.raises(StoreError, match=f"message '{lost.id}' is not in the store"):
@@ -306,7 +307,7 @@ async def test_an_update_of_a_message_that_is_not_stored_fails(opened: Opened) -
 async def test_the_journal_names_exactly_the_unfinished_answers(opened: Opened) -> None:
     """Rows come with the creation and go with the finish; nobody else's message is named."""
     named = "SELECT message_id, text FROM crush_trio_journal ORDER BY rowid"
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         store = opened.store
         session_id = await opened.session()
         draft = assistant(session_id)
@@ -333,7 +334,7 @@ async def test_the_journal_names_exactly_the_unfinished_answers(opened: Opened) 
 
 async def test_a_message_that_cannot_be_read_is_named(opened: Opened) -> None:
     """A part of an unknown type breaks the list loudly, with the message's id."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         strange = user(session_id, "x")
         await opened.store.create_message(strange).wait()
@@ -350,7 +351,7 @@ async def test_a_message_that_cannot_be_read_is_named(opened: Opened) -> None:
 
 async def test_file_versions_count_across_sessions(opened: Opened) -> None:
     """agent.md 4.6: 0 at first, then one above the highest version of that path in any session."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         store = opened.store
         one, two = await opened.session(), await opened.session()
         opened.events.clear()
@@ -382,7 +383,7 @@ async def test_file_versions_count_across_sessions(opened: Opened) -> None:
 
 async def test_read_files_come_with_the_latest_first(opened: Opened) -> None:
     """R-23, R-25: the last read counts; reads of one second keep their order."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         store = opened.store
         session_id = await opened.session()
         opened.events.clear()
@@ -403,7 +404,7 @@ async def test_a_file_of_a_disk_that_is_ahead_counts_as_read_when_it_was_modifie
     opened: Opened,
 ) -> None:
     """Ours: else it would be modified after every read, and no tool could ever change it."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         await opened.store.record_read(session_id, "/p/a", modified=5_000).wait()
         await opened.store.record_read(session_id, "/p/b", modified=5).wait()
@@ -413,7 +414,7 @@ async def test_a_file_of_a_disk_that_is_ahead_counts_as_read_when_it_was_modifie
 
 async def test_versions_go_on_where_crush_left_them(opened: Opened) -> None:
     """Agent contract 4.6: its rows are ours, also the old content that it stores twice."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         one, two = await opened.session(), await opened.session()
         rows = [(one, 0, "old"), (one, 1, "old"), (one, 2, "new"), (two, 0, "new"), (two, 3, "3")]
         for number, (session_id, version, content) in enumerate(rows):
@@ -435,7 +436,7 @@ async def test_versions_go_on_where_crush_left_them(opened: Opened) -> None:
 
 async def test_relative_paths_of_crush_are_not_given_out(opened: Opened) -> None:
     """R-23: the list is of absolute paths; Crush's relative ones belong to a process that is gone."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         await opened.store.record_read(session_id, "/p/a").wait()
         await opened.post_sql(
@@ -449,7 +450,7 @@ async def test_relative_paths_of_crush_are_not_given_out(opened: Opened) -> None
 
 async def test_waits_and_reads_are_checkpoints(opened: Opened) -> None:
     """A wait checkpoints also when the job is done; so the twin has the same cancel points."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         job = opened.store.create_session("a")
         await job.wait()
         assert job.done
@@ -461,7 +462,7 @@ async def test_waits_and_reads_are_checkpoints(opened: Opened) -> None:
 
 async def test_a_write_is_not_done_before_the_next_checkpoint(opened: Opened) -> None:
     """Accepting is sync and publishes nothing yet: no caller is surprised in its own frame."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         with trio.testing.assert_no_checkpoints():
             job = opened.store.create_session("a")
             assert not job.done
@@ -475,7 +476,7 @@ async def test_a_cancelled_wait_neither_undoes_the_write_nor_loses_its_event(
     opened: Opened,
 ) -> None:
     """The event is the job's, not its waiter's."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         with trio.CancelScope() as scope:
             scope.cancel()
             await opened.store.create_session("a").wait()
@@ -487,7 +488,7 @@ async def test_a_cancelled_wait_neither_undoes_the_write_nor_loses_its_event(
 
 async def test_our_own_writes_are_not_foreign(opened: Opened) -> None:
     """The number changes only when another program wrote."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         before = opened.store.foreign_changes
         session_id = await opened.session()
         await opened.store.create_message(user(session_id, "x")).wait()
@@ -498,7 +499,7 @@ async def test_our_own_writes_are_not_foreign(opened: Opened) -> None:
 @pytest.mark.promise("C2")
 async def test_what_cannot_be_told_is_not_stored(opened: Opened) -> None:
     """Half a surrogate pair fits neither the database nor an event: the write fails."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         broken = assistant(session_id, text("\ud800"))
         with pytest.raises(StoreError, match="surrogates"):
@@ -510,7 +511,7 @@ async def test_what_cannot_be_told_is_not_stored(opened: Opened) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_closed_store_accepts_nothing(kind: Kind, tmp_path: Path) -> None:
     """Posting after close raises at once: a job that nobody runs would never settle."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with opening(kind, tmp_path, [], Clock()) as store:
             pass
         with pytest.raises(StoreError, match="the store is closed"):
@@ -524,7 +525,7 @@ async def test_closing_writes_what_was_posted_before(kind: Kind, tmp_path: Path)
     """Also when the block is left by a cancel: every job is done and told, in order."""
     events: list[Event] = []
     jobs: list[Job[Session]] = []
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         with trio.CancelScope() as scope:
             async with opening(kind, tmp_path, events, Clock()) as store:
                 jobs += [store.create_session(str(number)) for number in range(1_500)]

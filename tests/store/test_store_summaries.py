@@ -13,6 +13,7 @@ from crush_trio.ids import MessageID, SessionID
 from crush_trio.wire.events import Event
 from crush_trio.wire.messages import WireMessage
 from crush_trio.wire.sessions import Session, Todo
+from limits_kit import REAL_LIMIT
 from store_kit import KINDS, Clock, Kind, Opened, assistant, opening
 
 NOBODY = SessionID("nobody")
@@ -34,7 +35,7 @@ async def session_of(opened: Opened) -> SessionID:
 
 async def test_todos_are_replaced_and_the_old_ones_returned(opened: Opened) -> None:
     """One event with the whole session; nothing else changes (agent contract 2.24)."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await session_of(opened)
         assert await opened.store.set_todos(session_id, TODOS).wait() == ()
         assert await opened.store.set_todos(session_id, ()).wait() == TODOS
@@ -46,7 +47,7 @@ async def test_todos_are_replaced_and_the_old_ones_returned(opened: Opened) -> N
 
 async def test_a_summary_takes_the_place_of_the_context(opened: Opened) -> None:
     """Its size is the context's now; costs add up (agent contract 1.15)."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await session_of(opened)
         store = opened.store
         await store.add_usage(session_id, prompt_tokens=9, completion_tokens=8, cost=0.5).wait()
@@ -65,7 +66,7 @@ async def test_a_summary_takes_the_place_of_the_context(opened: Opened) -> None:
 
 async def test_a_deleted_message_is_told_as_it_was(opened: Opened) -> None:
     """The event has the message; the session counts one less; another deletion is nothing."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await session_of(opened)
         said = assistant(session_id)
         await opened.store.create_message(said).wait()
@@ -86,7 +87,7 @@ async def test_a_deleted_message_is_told_as_it_was(opened: Opened) -> None:
 
 async def test_a_rename_takes_back_no_cost_that_was_added_meanwhile(opened: Opened) -> None:
     """A client sends the cost that it knows, and a run or a title has added to it since (R-17)."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await session_of(opened)
         store = opened.store
         await store.add_usage(session_id, prompt_tokens=9, completion_tokens=8, cost=0.5).wait()
@@ -103,7 +104,7 @@ async def test_a_rename_takes_back_no_cost_that_was_added_meanwhile(opened: Open
 
 async def test_a_title_that_comes_late_does_not_undo_a_rename(opened: Opened) -> None:
     """What making it used is added all the same (agent contract 1.13)."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await session_of(opened)
         await opened.store.rename_session(session_id, "Mine").wait()
         late = opened.store.set_title(session_id, "Made", cost=0.5, instead_of="Old")
@@ -114,7 +115,7 @@ async def test_a_title_that_comes_late_does_not_undo_a_rename(opened: Opened) ->
 
 async def test_a_callback_comes_between_the_commit_and_the_event(opened: Opened) -> None:
     """In the step of the event; not for a write that fails, and not twice."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await session_of(opened)
         heard: list[int] = []
         job = opened.store.set_todos(session_id, TODOS)

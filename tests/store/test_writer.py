@@ -22,6 +22,7 @@ from crush_trio.store.database import WriteConnection, connect_writer
 from crush_trio.store.writer import BATCH, commit
 from crush_trio.wire.events import Event
 from crush_trio.wire.sessions import Session
+from limits_kit import REAL_LIMIT
 from store_kit import KINDS, Clock, Kind, Opened, assistant, opening, user
 
 
@@ -100,7 +101,7 @@ async def test_events_come_in_commit_order_with_many_writers_and_cancelled_waits
             if scope.cancelled_caught:
                 cancelled.append(said)
 
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         async with trio.open_nursery() as nursery:
             for name in "abcdefghij":
@@ -115,7 +116,7 @@ async def test_events_come_in_commit_order_with_many_writers_and_cancelled_waits
 async def test_events_are_published_before_any_waiter_of_the_commit_wakes(opened: Opened) -> None:
     """Whoever wakes sees the events of the whole commit, not only those up to its own."""
     seen: list[int] = []
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         gate = await opened.hold()
         jobs = [opened.store.create_session(str(number)) for number in range(10)]
 
@@ -158,7 +159,7 @@ async def test_a_reader_that_breaks_does_not_stop_the_writer(
 async def test_what_waits_during_a_commit_is_committed_together(on_disk: Opened) -> None:
     """Group commit: one transaction for all jobs that came while another one was open."""
     store = on_disk.store
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         statements = await trace(on_disk)
         gate = await on_disk.hold()
         jobs = [store.create_session(str(number)) for number in range(100)]
@@ -173,7 +174,7 @@ async def test_what_waits_during_a_commit_is_committed_together(on_disk: Opened)
 
 async def test_a_transaction_carries_a_bounded_number_of_jobs(opened: Opened) -> None:
     """What does not fit into one transaction goes into the next ones, in order."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         statements = await trace(opened)
         jobs = [opened.store.create_session(str(number)) for number in range(3 * BATCH + 1)]
         await jobs[-1].wait()
@@ -186,7 +187,7 @@ async def test_a_transaction_carries_a_bounded_number_of_jobs(opened: Opened) ->
 
 async def test_an_idle_writer_does_nothing(on_disk: Opened) -> None:
     """No polling: with no job the writer's thread runs no statement."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         statements = await trace(on_disk)
         await trio.testing.wait_all_tasks_blocked(0.05)
     assert statements == []
@@ -200,7 +201,7 @@ async def test_a_failing_job_spoils_no_other(
 ) -> None:
     """Each job has its savepoint: what failed is undone alone, though all share a transaction."""
     store = opened.store
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         gate = await opened.hold()
         before = store.create_session("before")
         broken = store._writer.post(boom)
@@ -224,7 +225,7 @@ async def test_a_failing_job_spoils_no_other(
 async def test_a_failing_commit_fails_every_job_of_it(opened: Opened) -> None:
     """Nothing is published for what a COMMIT refused, and the next transaction is untouched."""
     store = opened.store
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session("kept")
         opened.events.clear()
         gate = await opened.hold()
@@ -252,7 +253,7 @@ async def test_a_transaction_that_sqlite_gave_up_fails_every_job_of_it(opened: O
         writing.execute("ROLLBACK")
         raise sqlite3.OperationalError("disk I/O error")
 
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         gate = await opened.hold()
         jobs = [store.create_session("a"), store._writer.post(give_up), store.create_session("b")]
         gate.open.set()
@@ -267,7 +268,7 @@ async def test_a_transaction_that_sqlite_gave_up_fails_every_job_of_it(opened: O
 async def test_a_full_disk_is_an_error_and_nothing_is_told(opened: Opened) -> None:
     """What does not fit fails; what fits again later is written."""
     store = opened.store
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         draft = assistant(session_id)
         await store.create_message(draft).wait()
@@ -288,7 +289,7 @@ async def test_a_full_disk_is_an_error_and_nothing_is_told(opened: Opened) -> No
 @pytest.mark.promise("C2")
 async def test_a_database_that_cannot_be_written_is_an_error(opened: Opened) -> None:
     """A file that became read-only, here by a pragma, fails each write and no read."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session("kept")
         opened.events.clear()
         await opened.post_sql("PRAGMA query_only = ON").wait()
@@ -304,7 +305,10 @@ async def test_a_database_that_cannot_be_written_is_an_error(opened: Opened) -> 
 async def test_a_database_locked_for_too_long_is_an_error(on_disk: Opened, tmp_path: Path) -> None:
     """Another program may hold the lock for a while, not for ever."""
     store = on_disk.store
-    with trio.fail_after(5), closing(sqlite3.connect(tmp_path / "data" / "crush.db")) as other:
+    with (
+        trio.fail_after(REAL_LIMIT),
+        closing(sqlite3.connect(tmp_path / "data" / "crush.db")) as other,
+    ):
         patience = store._writer.post(lambda writing: (setattr(writing, "patience", 0.0), None))
         await patience.wait()
         other.execute("BEGIN IMMEDIATE")
@@ -320,7 +324,10 @@ async def test_a_database_locked_for_too_long_is_an_error(on_disk: Opened, tmp_p
 async def test_a_write_waits_while_another_program_writes(on_disk: Opened, tmp_path: Path) -> None:
     """4.1: a locked database is waited for; accepting other jobs goes on meanwhile."""
     store = on_disk.store
-    with trio.fail_after(5), closing(sqlite3.connect(tmp_path / "data" / "crush.db")) as other:
+    with (
+        trio.fail_after(REAL_LIMIT),
+        closing(sqlite3.connect(tmp_path / "data" / "crush.db")) as other,
+    ):
         other.execute("BEGIN IMMEDIATE")
         job = store.create_session("a")
         await trio.testing.wait_all_tasks_blocked(0.05)
@@ -341,7 +348,7 @@ def test_what_has_not_begun_when_the_time_after_closing_is_over_fails() -> None:
 
 async def test_a_settled_job_keeps_no_message_alive(opened: Opened) -> None:
     """A lane may keep jobs; the messages that they wrote are not theirs to keep."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
         marker = "x" * 1_000 + str(id(opened))
         job = opened.store.create_message(user(session_id, marker))

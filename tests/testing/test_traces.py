@@ -12,6 +12,7 @@ import pytest
 
 import traced_kit
 from crush_trio.testing.place import Place, make_place, open_place
+from limits_kit import PROCESS_LIMIT
 from traced_kit import SCENARIOS, play_all, trace_of
 
 
@@ -38,7 +39,7 @@ def test_two_processes_have_the_same_traces(tmp_path: Path) -> None:
         directory.mkdir()
     env = {**os.environ, "PYTHONHASHSEED": "1"}
     program = [sys.executable, traced_kit.__file__, str(root.resolve()), str(theirs)]
-    subprocess.run(program, env=env, check=True, timeout=60)
+    subprocess.run(program, env=env, check=True, timeout=PROCESS_LIMIT)
     play_all(make_place(root.resolve()), ours)
     names = {file.name for file in ours.iterdir()}
     assert len(names) == 2 * len(SCENARIOS)

@@ -12,6 +12,7 @@ import trio
 from crush_trio.tools.base import DENIED, ToolAnswer
 from crush_trio.tools.scripted import SLEEP_FOREVER, Script, ScriptedShell
 from crush_trio.wire.events import PermissionNotification
+from limits_kit import REAL_LIMIT
 from tools_kit import Toolbox, is_alive, open_ear, open_toolbox
 
 
@@ -25,7 +26,7 @@ def timeless(answer: ToolAnswer) -> dict[str, Any]:
 
 async def test_a_granted_command_answers_output_and_place(tmp_path: Path) -> None:
     """Recorded case ``tool/bash-granted``: request, content and metadata are equal."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_toolbox(tmp_path) as box:
             answer = await box.call(
                 "bash", description="make a file", command="touch made.txt && echo made"
@@ -54,7 +55,7 @@ async def test_a_granted_command_answers_output_and_place(tmp_path: Path) -> Non
 
 async def test_a_failing_command_is_no_error(tmp_path: Path) -> None:
     """Recorded case ``tool/bash-fails``: both streams and the exit code."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_toolbox(tmp_path) as box:
             answer = await box.call(
                 "bash", description="fail", command="mkdir x; echo out; echo err >&2; exit 3"
@@ -66,7 +67,7 @@ async def test_a_failing_command_is_no_error(tmp_path: Path) -> None:
 
 async def test_a_silent_command_has_no_output(tmp_path: Path) -> None:
     """Recorded case ``tool/skip``: without a request, and a text that clients know."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_toolbox(tmp_path) as box:
             box.permissions.skip = True
             answer = await box.call("bash", description="a", command="touch a1")
@@ -87,7 +88,7 @@ async def test_a_denied_command_does_not_run(tmp_path: Path) -> None:
 
 async def test_allowed_for_the_session_is_not_asked_again(tmp_path: Path) -> None:
     """Recorded case ``tool/allow-session``: the next command in that directory runs unasked."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_toolbox(tmp_path) as box:
             box.answer = "allow_session"
             await box.call("bash", description="a", command="touch a1")
@@ -117,7 +118,7 @@ async def call_bash(box: Toolbox, command: str) -> None:
 @pytest.mark.promise("R11")
 async def test_a_cancelled_call_leaves_no_process(tmp_path: Path) -> None:
     """A command whose call still waits belongs to the run."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_toolbox(tmp_path) as box, open_ear(tmp_path) as ear:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(call_bash, box, "sleep 300 & echo $! > ear; wait")
@@ -132,7 +133,7 @@ async def test_a_background_shell_survives_its_run_and_dies_with_the_workspace(
     tmp_path: Path,
 ) -> None:
     """It answers with an ID; the cancel of the run does not reach it, the close does."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_ear(tmp_path) as ear:
             async with open_toolbox(tmp_path) as box:
                 answers: list[ToolAnswer] = []
@@ -202,7 +203,7 @@ async def test_a_background_command_that_ends_at_once_answers_its_output(
 async def test_the_environment_is_quiet_and_names_the_agent(tmp_path: Path) -> None:
     """What the workspace gives, without what belongs to the server's own terminal."""
     env = {"PATH": "/usr/bin:/bin", "OWN": "1", "HERDR_ENV": "1", "PAGER": "less"}
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_toolbox(tmp_path, env=env) as box:
             answer = await box.call("bash", description="x", command="env | sort")
     said = answer.content.splitlines()
@@ -223,7 +224,7 @@ async def test_a_command_that_cannot_run_is_an_error(
     tmp_path: Path, arguments: dict[str, str], message: str
 ) -> None:
     """The model is told what is wrong."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_toolbox(tmp_path) as box:
             answer = await box.call("bash", **arguments)
     assert answer.is_error
@@ -244,7 +245,7 @@ async def test_a_safe_command_runs_unasked_only_in_the_workspace(tmp_path: Path)
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     inside.mkdir()
     outside.mkdir()
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_toolbox(inside) as box:
             await box.call("bash", description="x", command="ls -a")
             assert box.asked == []

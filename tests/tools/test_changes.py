@@ -17,6 +17,7 @@ from trio.testing import MockClock
 
 from crush_trio.ids import SessionID
 from crush_trio.tools.files import LARGE
+from limits_kit import REAL_LIMIT
 from tools_kit import Toolbox, open_toolbox
 
 OLD, NEW = "one\ntwo\n", "one\nTWO\n"
@@ -120,7 +121,7 @@ async def test_a_cancel_waits_for_the_thread_that_prepares_a_large_file(tmp_path
     path, large = tmp_path / "a.txt", ("x" * 999 + "\n") * (LARGE // 900)
     outcomes: set[bool] = set()
     at, struck = 0, True
-    with trio.fail_after(10):
+    with trio.fail_after(REAL_LIMIT):
         while struck:
             path.unlink(missing_ok=True)
             async with open_toolbox(tmp_path) as box:

@@ -14,6 +14,7 @@ from crush_trio.tools.base import DENIED, ToolAnswer
 from crush_trio.tools.edit import LOOSELY
 from crush_trio.tools.edits import NOT_FOUND
 from crush_trio.tools.files import LARGE, LARGEST
+from limits_kit import REAL_LIMIT
 from tools_kit import open_toolbox
 
 
@@ -213,7 +214,7 @@ async def test_large_files_are_edited_in_a_thread_and_huge_ones_not_at_all(tmp_p
     """With the same answer; a client is sent all of a file twice, so there is a limit."""
     path = tmp_path / "a.txt"
     path.write_bytes(b"x\n" * LARGE + b"end\n")
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_toolbox(tmp_path) as box:
             await box.store.record_read(box.context.session_id, str(path)).wait()
             answer = await box.call("edit", file_path="a.txt", old_string="end", new_string="END")

@@ -12,6 +12,7 @@ import trio
 from crush_trio.tools.base import ToolAnswer
 from crush_trio.tools.glob import TRUNCATED
 from crush_trio.wire.config import ToolsConfig
+from limits_kit import REAL_LIMIT
 from search_kit import WAYS, open_both, open_search, plant, search, short
 from tools_kit import Ear, is_alive, open_ear
 
@@ -28,7 +29,7 @@ def hanging_ripgrep(directory: Path, ear: Ear) -> str:
     """Make a ripgrep that says its number and then nothing more; return the ``PATH`` with it."""
     directory.mkdir()
     program = directory / "rg"
-    program.write_text(f"#!/bin/sh\necho $$ >{ear.path}\nexec sleep 60\n")
+    program.write_text(f"#!/bin/sh\necho $$ >{ear.path}\nexec sleep 300\n")
     program.chmod(0o755)
     return f"{directory}:{os.environ['PATH']}"
 
@@ -134,7 +135,7 @@ async def test_ripgrep_is_stopped_when_it_has_found_enough(tmp_path: Path) -> No
         "#!/bin/sh\nyes .git/x | tr '\\n' '\\0' | head -c 99999\nyes | tr '\\n' '\\0'\n"
     )
     program.chmod(0o755)
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_search(tmp_path, f"{program.parent}:{os.environ['PATH']}") as box:
             answer = await box.call("glob", pattern="*")
     assert answer.metadata == {"number_of_files": 100, "truncated": True}
@@ -142,7 +143,7 @@ async def test_ripgrep_is_stopped_when_it_has_found_enough(tmp_path: Path) -> No
 
 async def test_a_search_takes_no_longer_than_configured(tmp_path: Path) -> None:
     """``tools.glob.timeout``; the model is told what to do, and ripgrep is gone."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_ear(tmp_path) as ear:
             programs = hanging_ripgrep(tmp_path / "bin", ear)
             async with open_search(tmp_path, programs, ToolsConfig(glob=short(300))) as box:
@@ -156,7 +157,7 @@ async def test_a_search_takes_no_longer_than_configured(tmp_path: Path) -> None:
 @pytest.mark.parametrize("tool", ["glob", "grep"])
 async def test_a_cancelled_search_leaves_no_ripgrep(tmp_path: Path, tool: str) -> None:
     """It is killed and waited for."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_ear(tmp_path) as ear:
             programs = hanging_ripgrep(tmp_path / "bin", ear)
             async with open_search(tmp_path, programs) as box, trio.open_nursery() as nursery:

@@ -10,6 +10,7 @@ import trio
 
 from crush_trio.tools.base import ToolAnswer
 from crush_trio.tools.scripted import Script, ScriptedShell
+from limits_kit import REAL_LIMIT
 from tools_kit import Toolbox, is_alive, open_ear, open_toolbox
 
 SHELL = {
@@ -93,7 +94,7 @@ async def test_long_output_is_cut_as_that_of_bash(
 
 async def test_killing_ends_all_processes_and_forgets_the_shell(tmp_path: Path) -> None:
     """When the answer is there, they are gone."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_toolbox(tmp_path) as box, open_ear(tmp_path) as ear:
             command = "sleep 300 & echo $! > ear; wait"
             env = {"PATH": "/usr/bin:/bin"}

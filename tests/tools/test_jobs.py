@@ -12,6 +12,7 @@ from crush_trio.errors import ConflictError, WorkspaceClosingError
 from crush_trio.settings import Settings
 from crush_trio.tools.jobs import KEPT, MAX_JOBS, Job, Jobs, open_jobs
 from crush_trio.tools.scripted import SLEEP_FOREVER, Script, ScriptedShell
+from limits_kit import REAL_LIMIT
 from tools_kit import is_alive, open_ear
 
 SETTINGS = Settings(kill_grace=0.3)
@@ -99,7 +100,7 @@ async def test_a_job_in_the_background_survives_the_cancel_of_its_run(
 @pytest.mark.promise("W5")
 async def test_jobs_die_with_their_owner(tmp_path: Path) -> None:
     """When the owner has closed, no process is left, one that ignores SIGINT included."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_ear(tmp_path) as ear:
             async with open_jobs(SETTINGS) as jobs:
                 start(jobs, "echo $$ > ear; sleep 300", tmp_path)
@@ -148,7 +149,7 @@ async def test_finished_jobs_are_kept_for_eight_hours(
 @pytest.mark.promise("C3")
 async def test_a_job_that_cannot_start_fails_alone(tmp_path: Path) -> None:
     """The error is in the job; the table and its other jobs go on."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with open_jobs(SETTINGS) as jobs:
             broken = start(jobs, "true", tmp_path / "missing")
             assert await jobs.wait(broken, 5)

@@ -15,6 +15,7 @@ import trio
 
 from crush_trio.tools.capture import KEEP, Capture
 from crush_trio.tools.processes import quiet_environment, run_shell
+from limits_kit import REAL_LIMIT
 from tools_kit import Ear, is_alive, open_ear
 
 
@@ -51,7 +52,7 @@ async def heard(tmp_path: Path) -> AsyncGenerator[Ear]:
 
 async def run_and_cancel(command: Command, script: str, heard: Ear, pids: int) -> list[int]:
     """Start a script, wait until it has said so many process numbers, cancel it."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(command.run, script)
             found = [await heard.pid() for _ in range(pids)]
@@ -62,7 +63,7 @@ async def run_and_cancel(command: Command, script: str, heard: Ear, pids: int) -
 
 async def test_a_command_reports_its_output_and_its_exit_status(command: Command) -> None:
     """Both streams are kept apart; a failing command is no exception."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         assert await command.run("echo out; echo err >&2; pwd; exit 3") == 3
     assert command.stdout.text().head == f"out\n{command.directory.resolve()}\n"
     assert command.stderr.text().head == "err\n"
@@ -70,20 +71,20 @@ async def test_a_command_reports_its_output_and_its_exit_status(command: Command
 
 async def test_a_command_has_empty_input_and_a_session_of_its_own(command: Command) -> None:
     """What reads its input finds the end of it; signals to the server's group do not reach it."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         assert await command.run(f"cat; {sys.executable} -c 'import os; print(os.getsid(0))'") == 0
     assert int(command.stdout.text().head) != os.getsid(0)
 
 
 async def test_a_shell_that_died_of_a_signal_has_that_status_plus_128(command: Command) -> None:
     """As a shell itself would report it."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         assert await command.run("kill -9 $$") == 128 + signal.SIGKILL
 
 
 async def test_what_cannot_be_started_says_so(command: Command) -> None:
     """A missing directory and a NUL character are errors of the operating system and of Python."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         with pytest.raises(ValueError, match="null byte"):
             await command.run("echo \0")
         command.directory /= "missing"
@@ -93,7 +94,7 @@ async def test_what_cannot_be_started_says_so(command: Command) -> None:
 
 async def test_output_takes_bounded_memory(command: Command) -> None:
     """Beginning and end are kept, and the number of the lines between them."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         await command.run("seq 1000000")
     captured = command.stdout.text()
     assert captured.head.startswith("1\n2\n")
@@ -146,7 +147,7 @@ async def test_a_grandchild_that_holds_the_pipe_does_not_hold_up_the_end(
 ) -> None:
     """The end of a command is the end of its shell; what it left behind goes with it (W5)."""
     begun = time.monotonic()
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         assert await command.run("sleep 300 & echo $! > ear; echo done") == 0
         assert not is_alive(await heard.pid())
     assert time.monotonic() - begun < 3
@@ -155,7 +156,7 @@ async def test_a_grandchild_that_holds_the_pipe_does_not_hold_up_the_end(
 
 async def test_a_substituted_process_may_finish_its_output(command: Command) -> None:
     """A shell does not wait for ``>(...)``, so its output comes after the shell's exit."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         await command.run("echo word > >(sleep 0.05; cat)")
     assert command.stdout.text().head == "word\n"
 
@@ -165,7 +166,7 @@ async def test_a_daemon_gets_away_but_does_not_hold_up_the_end(
 ) -> None:
     """Who starts a session of its own is no process of the command any more."""
     script = "setsid sh -c 'echo $$ > ear; exec sleep 300' & echo started"
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         assert await command.run(script) == 0
         pid = await heard.pid()
     assert is_alive(pid)
@@ -175,7 +176,7 @@ async def test_a_daemon_gets_away_but_does_not_hold_up_the_end(
 @pytest.mark.promise("W5")
 async def test_commands_leave_no_file_descriptor(command: Command, heard: Ear) -> None:
     """Neither an end nor a cancel leaves one open."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         await command.run("true")  # opens what the process keeps
         before = open_files()
         await command.run("echo out; sleep 300 &")

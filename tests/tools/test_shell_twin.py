@@ -11,6 +11,7 @@ import trio
 from crush_trio.tools.capture import Capture
 from crush_trio.tools.processes import Shell, run_shell
 from crush_trio.tools.scripted import SLEEP_FOREVER, Script, ScriptedShell
+from limits_kit import REAL_LIMIT
 
 SCRIPTS = {
     "echo out; echo err >&2; exit 3": Script(stdout="out\n", stderr="err\n", status=3),
@@ -35,14 +36,14 @@ async def run(shell: Shell, command: str, directory: Path) -> tuple[int, str, st
 
 async def test_a_shell_reports_output_and_status(shell: Shell, tmp_path: Path) -> None:
     """Both streams and the exit status."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         assert await run(shell, "echo out; echo err >&2; exit 3", tmp_path) == (3, "out\n", "err\n")
         assert await run(shell, "sleep 0.01", tmp_path) == (0, "", "")
 
 
 async def test_a_shell_does_not_find_what_is_not_there(shell: Shell, tmp_path: Path) -> None:
     """Status 127 and a message that names the command."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         status, out, err = await run(shell, "no-such-command", tmp_path)
     assert (status, out) == (127, "")
     assert "no-such-command: command not found" in err
@@ -51,7 +52,7 @@ async def test_a_shell_does_not_find_what_is_not_there(shell: Shell, tmp_path: P
 @pytest.mark.parametrize("command", ["sleep 300", "trap '' INT TERM; while :; do sleep 300; done"])
 async def test_a_cancel_ends_a_command(shell: Shell, tmp_path: Path, command: str) -> None:
     """At once, or after the grace when it does not go by itself."""
-    with trio.fail_after(5):
+    with trio.fail_after(REAL_LIMIT):
         with trio.move_on_after(0.05) as scope:
             await run(shell, command, tmp_path)
     assert scope.cancelled_caught
