@@ -26,6 +26,8 @@ from strict_kit import reply_problems
 MOVING = re.compile(r"/(sessions|messages|history|files|messages/user)$|/sessions/[^/]+$")
 """What a reply says of these depends, while a turn runs, on how far it is."""
 
+TITLE = "'title': 'Scripted title'"
+
 
 @attrs.define(eq=False)
 class Awaited:
@@ -79,6 +81,7 @@ class Replay:
         for line in lines:
             await self._play_line(line)
         for number in self.ears:
+            await self._hear_title(lines, number)
             self._compare_objects(lines, number)
 
     async def _say_goodbyes(self) -> None:
@@ -166,7 +169,7 @@ class Replay:
             event.set()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(tell, model.titled, "'title': 'Scripted title'")
+            nursery.start_soon(tell, model.titled, TITLE)
             nursery.start_soon(tell, model.told, "'type': 'run_complete'")
 
     async def _read(self, line: Line) -> None:
@@ -271,6 +274,16 @@ class Replay:
         )
         assert (await self.server.request("POST", path)).status == 200
         self._asked[0] = {"target": path, "own": path}
+
+    async def _hear_title(self, lines: list[Line], number: int) -> None:
+        """Wait for the title, the one thing that may come behind a turn, where it was recorded."""
+        ear = self.ears[number]
+        events = [
+            each["event"] for each in lines if each["kind"] == "event" and each["n"] == number
+        ]
+        is_over = ear.ended.is_set() or ear.scope.cancel_called
+        if TITLE in str(events) and not is_over:
+            await ear.wait(lambda heard: TITLE in str(heard))
 
     def _compare_objects(self, lines: list[Line], number: int) -> None:
         """Compare what each object went through on one stream, and where it came to."""
