@@ -28,6 +28,7 @@ async def ask(endpoint: Endpoint, url: str, body: Any = None) -> tuple[int, byte
     Raises:
         ProviderError: it cannot be reached, or answers without end.
     """
+    # An import that nobody waits for any more does no harm.
     httpx = await trio.to_thread.run_sync(_import_httpx, abandon_on_cancel=True)
     sent = {} if body is None else {"json": body}
     try:
