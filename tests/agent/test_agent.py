@@ -13,8 +13,9 @@ import pytest
 import trio
 
 from core_kit import CHOSEN, Study, now, open_study, write_config
-from crush_trio.agent.agent import Agent, EmbeddedModel, Home
+from crush_trio.agent.agent import Agent
 from crush_trio.agent.gear import Gear
+from crush_trio.agent.home import EmbeddedModel, Home
 from crush_trio.agent.providers import open_providers
 from crush_trio.config import Endpoint, load
 from crush_trio.errors import AgentMissingError, ConfigError

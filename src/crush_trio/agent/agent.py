@@ -8,22 +8,16 @@ take a new configuration at any time (wire contract 0, R-37).
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from pathlib import Path
 
 import attrs
-import msgspec
 import trio
 
 from crush_trio.agent.gear import Gear, Workbench
-from crush_trio.agent.histories import Histories
-from crush_trio.agent.providers import Providers
+from crush_trio.agent.home import EmbeddedModel, Home
 from crush_trio.agent.renewing import RenewingProvider
 from crush_trio.agent.summary import SummaryTurn
-from crush_trio.agent.system import system_prompt
+from crush_trio.agent.system import SystemPrompt
 from crush_trio.agent.titles import TitleModel, make_title, title_from_prompt
 from crush_trio.agent.turn import AgentTurn
 from crush_trio.config import Chosen, Configuration, Endpoint
@@ -31,11 +25,7 @@ from crush_trio.errors import AgentMissingError, ConfigError
 from crush_trio.ids import SessionID
 from crush_trio.messages import Prompt
 from crush_trio.providers.base import ModelMessage, ModelOptions, Provider
-from crush_trio.settings import Settings
-from crush_trio.store import Store
-from crush_trio.tools.base import Surroundings, Tool
 from crush_trio.tools.registry import builtin_tools
-from crush_trio.wire.config import Options
 from crush_trio.wire.runs import AgentInfo
 from crush_trio.wire.sessions import Session
 
@@ -43,51 +33,6 @@ logger = logging.getLogger(__name__)
 
 QUESTION = "question"
 """The tool that a run of which nobody can be asked does not have (wire contract 0, R-37)."""
-
-
-@attrs.frozen
-class EmbeddedModel:
-    """The model that needs no key, as the agent uses it (wire contract 0, R-36).
-
-    Attributes:
-        chosen: Names it on messages.
-        provider: Where it runs; started at its first use. It brings its own prompt, and cuts a
-            conversation to its window.
-    """
-
-    chosen: Chosen
-    provider: Provider
-
-
-@attrs.frozen
-class Home:
-    """Where an agent lives: what its workspace lends it.
-
-    Attributes:
-        directory: The workspace's directory, resolved.
-        surroundings: What tools get now; sync.
-        start: Starts work that is the workspace's and claims it for a bounded time; sync.
-        fold: Takes the prompts that join a session's active turn; sync.
-        now: Unix seconds.
-        tools: What models may call beside the built-in tools.
-        skills: What models are told of skills; empty if there are none.
-        renew: Runs the commands in a provider's entry again, and returns its endpoint; None where
-            that cannot be done.
-    """
-
-    directory: Path
-    store: Store
-    histories: Histories
-    surroundings: Callable[[], Surroundings]
-    providers: Providers
-    start: Callable[[Callable[[], Awaitable[None]], str], None]
-    fold: Callable[[str], Sequence[Prompt]]
-    embedded: EmbeddedModel | None = None
-    settings: Settings = attrs.field(factory=Settings)
-    now: Callable[[], float] = time.time
-    tools: tuple[Tool, ...] = ()
-    skills: str = ""
-    renew: Callable[[Configuration, str], Awaitable[Endpoint]] | None = None
 
 
 class Agent:
@@ -100,7 +45,7 @@ class Agent:
 
     def __init__(self, home: Home, config: Configuration) -> None:
         self._home = home
-        self._system = _SystemPrompt(home)
+        self._system = SystemPrompt(home)
         self.configure(config)
         self._bench = Workbench(
             store=home.store,
@@ -117,7 +62,7 @@ class Agent:
     def configure(self, config: Configuration) -> None:
         """Use another configuration from the next turn on. Not a checkpoint."""
         self.config = config
-        options = _options(config)
+        options = config.wire.given_options
         tools = builtin_tools(
             disabled=options.disabled_tools,
             attribution=options.attribution,
@@ -130,7 +75,7 @@ class Agent:
 
         A turn that is assembling the old one just now keeps it to itself.
         """
-        self._system = _SystemPrompt(self._home)
+        self._system = SystemPrompt(self._home)
 
     @property
     def ready(self) -> bool:
@@ -247,7 +192,7 @@ class Agent:
             flat_rate=endpoint.flat_rate,
             # Of the vendors with this form only its own is known to (agent contract 1.7).
             pictures_inside=endpoint.type == chosen.provider_id == "anthropic",
-            auto_summarize=not _options(config).disable_auto_summarize,
+            auto_summarize=not config.wire.given_options.disable_auto_summarize,
         )
 
     # --- titles ---------------------------------------------------------------------------
@@ -287,10 +232,6 @@ class Agent:
         return found or [TitleModel(gear.chosen, gear.provider)]
 
 
-def _options(config: Configuration) -> Options:
-    return Options() if config.wire.options is msgspec.UNSET else config.wire.options
-
-
 def _system_messages(*texts: str) -> tuple[ModelMessage, ...]:
     return tuple(ModelMessage("system", text=text) for text in texts if text)
 
@@ -304,29 +245,3 @@ def _embedded_gear(embedded: EmbeddedModel) -> Gear:
         system=(),
         flat_rate=True,
     )
-
-
-class _SystemPrompt:
-    """The system prompt, assembled at its first use and then kept.
-
-    Two turns that need it at the same moment may both assemble it; the text is the same.
-    """
-
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self._text: str | None = None
-
-    async def get(self, config: Configuration) -> str:
-        if self._text is None:
-            options = _options(config)
-            self._text = await system_prompt(
-                self._home.directory,
-                env=config.env,
-                context_paths=options.context_paths,
-                global_context_paths=options.global_context_paths or None,
-                skills=self._home.skills,
-                now=datetime.fromtimestamp(self._home.now(), UTC).astimezone(),
-            )
-        else:
-            await trio.lowlevel.checkpoint()
-        return self._text

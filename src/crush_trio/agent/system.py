@@ -8,13 +8,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 import trio
 
+from crush_trio.agent.home import Home
+from crush_trio.config import Configuration
 from crush_trio.config.defaults import CONTEXT_PATHS
 from crush_trio.config.paths import global_config_dir
 
@@ -23,6 +25,33 @@ GIT_LIMIT = 5.0
 
 MAX_CONTEXT_BYTES = 512 * 2**10
 """A context file larger than this is no instruction; it is skipped."""
+
+
+class SystemPrompt:
+    """The system prompt, assembled at its first use and then kept.
+
+    Two turns that need it at the same moment may both assemble it; the text is the same.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._text: str | None = None
+
+    async def get(self, config: Configuration) -> str:
+        """Return it, made of a configuration if it has not been made yet."""
+        if self._text is None:
+            options = config.wire.given_options
+            self._text = await system_prompt(
+                self._home.directory,
+                env=config.env,
+                context_paths=options.context_paths,
+                global_context_paths=options.global_context_paths or None,
+                skills=self._home.skills,
+                now=datetime.fromtimestamp(self._home.now(), UTC).astimezone(),
+            )
+        else:
+            await trio.lowlevel.checkpoint()
+        return self._text
 
 
 @cache

@@ -15,7 +15,7 @@ from msgspec.structs import fields, replace
 
 from crush_trio.config.environment import go_bool
 from crush_trio.config.paths import Project, config_home, global_config_dir, home
-from crush_trio.wire.config import Attribution, Completions, Config, LsLimits, Options, Tui
+from crush_trio.wire.config import Attribution, Completions, Config, LsLimits, Tui
 
 CONTEXT_PATHS = (
     ".cursor/rules/",
@@ -73,7 +73,7 @@ def with_defaults(
         debug: Turn ``options.debug`` on.
         limits_completions: Limit completions outside a git work tree.
     """
-    options = Options() if config.options is msgspec.UNSET else config.options
+    options = config.given_options
     options = replace(
         options,
         debug=options.debug or debug,

@@ -24,7 +24,7 @@ from crush_trio.config.findings import Findings
 from crush_trio.config.models import Chosen, chosen_now, select
 from crush_trio.config.paths import Project, data_directory, find_project
 from crush_trio.errors import ConfigError
-from crush_trio.wire.config import Config, Options, Provider, SelectedModel
+from crush_trio.wire.config import Provider, SelectedModel
 
 
 def load(
@@ -70,7 +70,7 @@ def load(
         debug=debug,
         limits_completions=kept.limits_completions,
     )
-    options = _options(config)
+    options = config.given_options
     catalog = known_providers(env, cached=not options.disable_provider_auto_update)
     known = () if options.disable_default_providers else catalog
     assert config.providers is not msgspec.UNSET
@@ -103,7 +103,7 @@ def _documents(project: Project, env: Mapping[str, str], data_dir: str) -> tuple
     documents = Documents()
     for source in sources(project, env):
         documents.add(source.path, read(source))
-    given = _options(documents.config).data_directory
+    given = documents.config.given_options.data_directory
     option = "" if given is msgspec.UNSET else given
     return documents, data_directory(project, argument=data_dir, option=option)
 
@@ -114,10 +114,6 @@ def _can_be_entered(directory: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
-
-
-def _options(config: Config) -> Options:
-    return Options() if config.options is msgspec.UNSET else config.options
 
 
 def _nothing_left(entries: Entries) -> ConfigError:

@@ -19,7 +19,7 @@ from pathlib import Path
 import trio
 
 from crush_trio.addresses import TOKEN_VARIABLE, Address
-from crush_trio.agent.agent import EmbeddedModel
+from crush_trio.agent.home import EmbeddedModel
 from crush_trio.config import Chosen, Endpoint
 from crush_trio.config.projects import remember_project
 from crush_trio.providers.anthropic import open_anthropic_provider

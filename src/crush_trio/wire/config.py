@@ -283,6 +283,11 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
     hooks: dict[str, tuple[Hook, ...]] = {}
     env: dict[str, str] = {}
 
+    @property
+    def given_options(self) -> Options:
+        """The options; where none are given, those of an empty object."""
+        return Options() if self.options is msgspec.UNSET else self.options
+
     def __repr__(self) -> str:
         """Count the parts without their secrets (A2)."""
         providers = {} if self.providers is msgspec.UNSET else self.providers

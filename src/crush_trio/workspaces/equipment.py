@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from crush_trio.agent.agent import EmbeddedModel
+from crush_trio.agent.home import EmbeddedModel
 from crush_trio.agent.providers import ProviderOpener
 from crush_trio.config import ConfigReader, Outside, load
 from crush_trio.observer import SILENT, Observer

@@ -12,7 +12,8 @@ from functools import partial
 
 import trio
 
-from crush_trio.agent.agent import Agent, Home
+from crush_trio.agent.agent import Agent
+from crush_trio.agent.home import Home
 from crush_trio.agent.providers import Providers, open_providers
 from crush_trio.config import renew_endpoint
 from crush_trio.ids import SessionID

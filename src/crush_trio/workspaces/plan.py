@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import attrs
-import msgspec
 import trio
 
 from crush_trio.config import Configuration, resolve
@@ -46,8 +45,7 @@ class Plan:
     @property
     def skills_paths(self) -> tuple[str, ...]:
         """Directories whose files tools may show unasked, absolute (agent contract 2.6)."""
-        options = self.config.wire.options
-        paths = () if options is msgspec.UNSET else options.skills_paths
+        paths = self.config.wire.given_options.skills_paths
         return tuple(expanded(path, str(self.directory), self.config.env) for path in paths)
 
 
@@ -80,7 +78,6 @@ async def find_skills(plan: Plan) -> Skills:
     places = [path for path in plan.skills_paths if Path(path).is_dir()]  # noqa: ASYNC240
     if not places:
         return Skills()
-    options = plan.config.wire.options
-    disabled = () if options is msgspec.UNSET else options.disabled_skills
+    disabled = plan.config.wire.given_options.disabled_skills
     project = find_project(plan.directory).root
     return await trio.to_thread.run_sync(partial(discover, places, project, disabled=disabled))

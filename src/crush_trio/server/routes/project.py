@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import trio
 from quart import Blueprint, Response
 
@@ -36,8 +35,7 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     @routes.get("/init-prompt")
     @operation("The prompt that lets the agent describe the project.", reply=InitPrompt)
     async def prompt(workspace_id: str) -> Response:
-        options = host.get(workspace_id).config.wire.options
-        name = "" if options is msgspec.UNSET else options.initialize_as
-        return answer(InitPrompt(init_prompt(name)))
+        options = host.get(workspace_id).config.wire.given_options
+        return answer(InitPrompt(init_prompt(options.initialize_as)))
 
     return routes

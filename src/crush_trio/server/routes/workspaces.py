@@ -12,7 +12,7 @@ from crush_trio.server.client_ids import body_client, query_client
 from crush_trio.server.openapi import operation
 from crush_trio.server.openapi.operations import CLIENT_ID
 from crush_trio.server.problems import answer, empty
-from crush_trio.wire.config import Config, Options
+from crush_trio.wire.config import Config
 from crush_trio.wire.sessions import CurrentSession
 from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.wire.workspaces import Workspace as WireWorkspace
@@ -31,12 +31,11 @@ def told(workspace: Workspace) -> WireWorkspace:
     """Return a workspace as its clients know it: the first creator's wishes, the present config."""
     wanted = workspace.plan.request
     config = workspace.config.wire
-    options = Options() if config.options is msgspec.UNSET else config.options
     return WireWorkspace(
         id=workspace.id,
         path=wanted.path,
         yolo=wanted.yolo or msgspec.UNSET,
-        debug=options.debug or msgspec.UNSET,
+        debug=config.given_options.debug or msgspec.UNSET,
         data_dir=str(workspace.config.data_dir),
         version=__version__,
         config=config,
