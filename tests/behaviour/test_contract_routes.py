@@ -21,6 +21,7 @@ from crush_trio.client.workspace import WorkspaceClient
 from crush_trio.errors import ProviderError
 from crush_trio.providers.base import Usage
 from crush_trio.providers.scripted import Call, Fail, Hang, Report, Say, ScriptedModel
+from crush_trio.wire.events import MCPEvent
 from crush_trio.wire.questions import QuestionRequest, QuestionResponse
 from limits_kit import REAL_LIMIT
 from project_kit import config
@@ -421,11 +422,42 @@ async def test_r70_docker_is_switched_off(autojump_clock: MockClock, tmp_path: P
         await visitor.post("/config/set", {"scope": 0, "key": "mcp.docker", "value": entry})
         assert "docker" in (await visitor.get("/mcp/states"))
         async with visitor.workspace.events() as events:
+            assert (await anext(events)).type == "hello"
             assert (await visitor.post("/mcp/docker/disable")).status == 200
-            async for event in events:
-                if event.type == "config_changed":
-                    break
+            assert (await anext(events)).type == "config_changed"
+            disabled = MCPEvent(type="state_changed", name="docker", state="disabled")
+            assert (await anext(events)).payload == disabled
         assert await visitor.get("/mcp/states") == {}
+
+
+async def test_4_7_a_change_tells_of_the_mcp_servers_that_it_changes(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """And of no other one, and only once: a terminal asks three things for each such event (4.10)."""
+    mcp = {"docs": {"type": "http", "url": "https://docs.invalid/mcp"}}
+    async with virtual(tmp_path, document=config(mcp=mcp)) as visitor:
+        hub = visitor.world.host.get(visitor.workspace.id).hub
+        async with visitor.workspace.events() as events:
+            assert (await anext(events)).type == "hello"
+            value = {"type": "stdio", "command": "x", "disabled": True}
+            await visitor.post("/config/set", {"scope": 1, "key": "mcp.off", "value": value})
+            told = [await anext(events), await anext(events)]
+            assert [event.type for event in told] == ["config_changed", "mcp_event"]
+            off = MCPEvent(type="state_changed", name="off", state="disabled")
+            assert told[1].payload == off
+            last = hub.last_id
+            for path in ("/agent/update", "/agent/init"):
+                assert (await visitor.post(path)).status == 200
+            assert hub.last_id == last
+            await visitor.post("/config/compact", {"scope": 1, "enabled": True})
+            assert (await anext(events)).type == "config_changed"
+            body = {"scope": 1, "key": "mcp.off.disabled", "value": False}
+            await visitor.post("/config/set", body)
+            assert (await anext(events)).type == "config_changed"
+            broken = (await anext(events)).payload
+            assert isinstance(broken, MCPEvent)
+            assert (broken.name, broken.state) == ("off", "error")
+            assert broken.error
 
 
 # --- no loops (4.10) -------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ from crush_trio.workspaces.configured import Configured
 from crush_trio.workspaces.datadir import DataDirectory
 from crush_trio.workspaces.equipment import Equipment
 from crush_trio.workspaces.hello import hello_event, replay_rule
+from crush_trio.workspaces.mcp_states import ToldStates
 from crush_trio.workspaces.plan import Plan
 from crush_trio.workspaces.sessions import Sessions
 from crush_trio.workspaces.side_work import SideWork
@@ -81,6 +82,7 @@ class Workspace:
             self.tell_config_changed,
             self._adopt,
         )
+        self._mcp = ToldStates(plan.config.wire.mcp)
         self.observer = equipment.observer
         self.hub = Hub(
             equipment.settings, first=first_id(equipment.now()), observer=equipment.observer
@@ -235,8 +237,10 @@ class Workspace:
         self.side_work.start(work, name)
 
     def tell_config_changed(self) -> None:
-        """Let clients read the configuration again. Not a checkpoint."""
+        """Let clients read the configuration again, and what it has changed. Not a checkpoint."""
         self.hub.publish(Event("config_changed", "updated", ConfigChanged(self.id)))
+        for event in self._mcp.follow(self.config.wire.mcp):
+            self.hub.publish(event)
 
     # --- users' commands ------------------------------------------------------------------------
 

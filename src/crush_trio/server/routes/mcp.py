@@ -1,7 +1,6 @@
 """MCP servers (R-59 to R-70): there is no client for them yet, and that is what clients are told.
 
-A server that is configured has the state ``error`` with the reason, so that nobody waits for its
-tools; one that is switched off is ``disabled``. Where Crush checks no workspace, neither do we.
+Where Crush checks no workspace, neither do we.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from crush_trio.errors import BadRequestError, WorkspaceNotFoundError
 from crush_trio.server.body import read_body
 from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
-from crush_trio.wire.config import MCPConfig
 from crush_trio.wire.mcp import (
     AuthURL,
     GetPrompt,
@@ -27,24 +25,13 @@ from crush_trio.wire.mcp import (
     ResourceContents,
 )
 from crush_trio.workspaces import Workspace, WorkspaceHost
+from crush_trio.workspaces.mcp_states import NO_CLIENT, mcp_states
 
 NAME = {"name": "The MCP server's name."}
 """The query of the route that asks where to log in."""
 
 USER_SCOPE = 0
 """The scope of the user's own configuration (wire contract 4.7)."""
-
-NO_CLIENT = "this server cannot talk to MCP servers yet"
-
-
-def states(configured: dict[str, MCPConfig]) -> dict[str, MCPClientInfo]:
-    """Return the states of the configured servers, by name."""
-    return {
-        name: MCPClientInfo(name=name, state="disabled")
-        if entry.disabled
-        else MCPClientInfo(name=name, state="error", error=NO_CLIENT)
-        for name, entry in sorted(configured.items())
-    }
 
 
 def blueprint(host: WorkspaceHost) -> Blueprint:
@@ -64,7 +51,7 @@ def _add_questions(routes: Blueprint, host: WorkspaceHost) -> None:
             configured = host.get(workspace_id).config.wire.mcp
         except WorkspaceNotFoundError:
             configured = {}
-        return answer(states(configured))
+        return answer(mcp_states(configured))
 
     @routes.get("/prompts")
     @operation("The prompts that MCP servers offer.", reply=tuple[MCPPrompt, ...])
