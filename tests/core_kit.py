@@ -414,6 +414,7 @@ class Study:
         events: What was published, in order.
         titles: Sessions that a title was asked for.
         gear: What turns work with beside the model and the tools; fields of ``Gear``.
+        set_back: Seconds by which the clock of the turns is behind.
     """
 
     owner: Owner
@@ -432,6 +433,7 @@ class Study:
     lanes: dict[SessionID, Lane] = attrs.field(factory=dict[SessionID, Lane])
     equip_error: Exception | None = None
     gear: dict[str, Any] = attrs.field(factory=dict[str, Any])
+    set_back: float = 0.0
 
     @property
     def permissions(self) -> Permissions:
@@ -462,7 +464,7 @@ class Study:
             start_title=self._start_title,
             fold=lambda sid: [run.prompt for run in self.lane_of(SessionID(sid)).fold()],
             settings=self.settings,
-            now=now,
+            now=lambda: now() - self.set_back,
         )
 
     def _start_title(self, session: Session, prompt: Prompt, gear: Gear) -> None:  # noqa: ARG002

@@ -270,3 +270,38 @@ async def test_calls_that_make_no_sense_are_results_for_the_model(
             assert "not valid JSON" in results[1].content
             assert looked.ran == []
             check_history(await study.messages())
+
+
+# --- clocks -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.promise("R9")
+async def test_a_clock_that_is_set_back_does_not_mix_up_the_conversation(
+    autojump_clock: MockClock,
+) -> None:
+    """Between two prompts and within a turn: what was said later is read later, also by Crush."""
+    with trio.fail_after(LIMIT):
+        script = ["first", [Call("look")], "second", "the summary", "third"]
+
+        async def look(_: ToolContext) -> ToolAnswer:
+            await trio.lowlevel.checkpoint()
+            study.set_back = 7200
+            return ToolAnswer("seen")
+
+        async with open_study(*script, tools=[FunctionTool("look", look)]) as study:
+            await study.play("one")
+            study.set_back = 3600
+            await study.play("two")
+            study.histories.drop(study.session_id)
+            await study.summarize().finished.wait()
+            messages = await study.messages()
+            assert [(message.role, message.text) for message in messages] == [
+                ("user", "one"),
+                ("assistant", "first"),
+                ("user", "two"),
+                ("assistant", ""),
+                ("tool", ""),
+                ("assistant", "second"),
+                ("assistant", "the summary"),
+            ]
+            check_history(messages)

@@ -221,6 +221,52 @@ async def test_a_finished_message_that_is_still_named_keeps_its_finish(tmp_path:
     assert found.parts == (FinishPart(Finish("end_turn", 7)),)
 
 
+@pytest.mark.promise("C1")
+async def test_a_message_that_another_program_deleted_does_not_keep_the_store_closed(
+    tmp_path: Path,
+) -> None:
+    """Most programs do not enforce foreign keys, so our journal goes on naming it."""
+    clock = Clock()
+    with trio.fail_after(5):
+        async with opening("file", tmp_path, [], clock) as store:
+            session_id = await Opened(store, [], clock).session()
+            deleted, draft = assistant(session_id), assistant(session_id)
+            await store.create_message(deleted).wait()
+            await store.create_message(draft).wait()
+            await store.append_journal(deleted.id, "text", 0, "gone").wait()
+        careless = "PRAGMA foreign_keys = OFF"
+        foreign(tmp_path, careless, f"DELETE FROM messages WHERE id = '{deleted.id}'")
+        async with opening("file", tmp_path, [], clock) as store:
+            (settled,) = await store.messages(session_id)
+            assert await Opened(store, [], clock).rows("SELECT * FROM crush_trio_journal") == []
+    assert settled.id == draft.id
+    assert settled.finish is not None
+
+
+@pytest.mark.promise("C1")
+@pytest.mark.promise("R9")
+async def test_a_result_of_an_earlier_step_answers_no_interrupted_call(tmp_path: Path) -> None:
+    """Some models number their calls anew in each step, so an id alone does not tell."""
+    clock = Clock()
+    with trio.fail_after(5):
+        async with opening("file", tmp_path, [], clock) as store:
+            session_id = await Opened(store, [], clock).session()
+            asked = call("call_0", "{}", finished=True)
+            answer = ToolResultPart(ToolResult("call_0", "bash", "ok"))
+            for each in (
+                assistant(session_id, asked, FinishPart(Finish("tool_use", 1_000))),
+                message(session_id, "tool", answer, STOP),
+                assistant(session_id, asked),
+            ):
+                await store.create_message(each).wait()
+        async with opening("file", tmp_path, [], clock) as store:
+            _, first, _, *second = await store.messages(session_id)
+    assert results([first]) == [ToolResult("call_0", "bash", "ok")]
+    assert [(result.tool_call_id, result.is_error) for result in results(second)] == [
+        ("call_0", True)
+    ]
+
+
 # --- a real death -----------------------------------------------------------------------
 
 

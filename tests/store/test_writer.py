@@ -321,6 +321,48 @@ async def test_a_database_locked_for_too_long_is_an_error(on_disk: Opened, tmp_p
     assert on_disk.told() == ["session created kept"]
 
 
+@pytest.mark.promise("C2")
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+async def test_nothing_is_written_into_a_database_that_was_taken_away(
+    on_disk: Opened, tmp_path: Path, how: str
+) -> None:
+    """As ``git clean -fdx`` does: SQLite would go on in a file that nobody will ever open again."""
+    store, data = on_disk.store, tmp_path / "data"
+    with trio.fail_after(5):
+        session_id = await on_disk.session()
+        on_disk.events.clear()
+        for file in data.iterdir():
+            file.unlink()
+        if how == "replaced":
+            (data / "crush.db").touch()
+        with pytest.raises(StoreError, match=r"crush\.db: the file was removed or replaced"):
+            await store.create_message(user(session_id, "lost")).wait()
+    assert on_disk.events == []
+
+
+@pytest.mark.promise("C2", "C3")
+async def test_a_transaction_that_cannot_even_be_undone_ends_no_writer(on_disk: Opened) -> None:
+    """Whoever waits is told, and what comes when the disk works again is written."""
+    store, denied = on_disk.store, {"COMMIT", "ROLLBACK"}
+
+    def check(action: int, operation: str | None, *_: object) -> int:
+        is_denied = action == sqlite3.SQLITE_TRANSACTION and operation in denied
+        return sqlite3.SQLITE_DENY if is_denied else sqlite3.SQLITE_OK
+
+    def break_disk(writing: WriteConnection) -> tuple[None, None]:
+        writing.connection.set_authorizer(check)
+        return None, None
+
+    with trio.fail_after(5):
+        with pytest.raises(StoreError, match="not authorized"):
+            await store._writer.post(break_disk).wait()
+        with pytest.raises(StoreError):
+            await store.create_session("lost").wait()
+        denied.clear()
+        await store.create_session("kept").wait()
+    assert on_disk.told() == ["session created kept"]
+
+
 async def test_a_write_waits_while_another_program_writes(on_disk: Opened, tmp_path: Path) -> None:
     """4.1: a locked database is waited for; accepting other jobs goes on meanwhile."""
     store = on_disk.store

@@ -65,7 +65,7 @@ class Conversation:
         self, role: Role, parts: tuple[Part, ...] = (), model: str = "", provider: str = ""
     ) -> Message:
         """Return a message of now that is not added yet. Not a checkpoint."""
-        now = int(self.bench.now())
+        now = self.history.time(self.bench.now())
         return Message(MessageID(new_id()), self.session_id, role, parts, model, provider, now, now)
 
     async def wait_stored(self) -> None:

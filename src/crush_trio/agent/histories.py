@@ -35,6 +35,13 @@ class History:
     memo: Memo = attrs.field(factory=dict[str, tuple[ModelMessage, ...]], repr=False)
     size: int = 0
 
+    def time(self, now: float) -> int:
+        """Return unix seconds for a message that comes now, never before the last one's.
+
+        A conversation is read in the order of its times, and a clock may be set back (R9).
+        """
+        return max(int(now), self.messages[-1].created_at if self.messages else 0)
+
     def append(self, message: Message) -> None:
         """Add a message that has just been stored. Not a checkpoint."""
         self.messages.append(message)

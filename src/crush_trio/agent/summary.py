@@ -71,7 +71,7 @@ class Summary:
         self._history = history
         self._collected = Collected()
         self._request = self._make_request()
-        selected, now = gear.chosen.selected, int(bench.now())
+        selected, now = gear.chosen.selected, history.time(bench.now())
         message = Message(
             MessageID(new_id()),
             SessionID(session.id),

@@ -5,15 +5,19 @@ Everything here blocks and runs in a worker thread, but for the twin in memory.
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import attrs
 
 from crush_trio.store.schema import JOURNAL, MIGRATIONS, VERSION_TABLE
+
+logger = logging.getLogger(__name__)
 
 BUSY_TIMEOUT = 30.0
 """Seconds that a write waits for another program that is writing (agent contract 4.1)."""
@@ -45,6 +49,7 @@ class WriteConnection:
             that one clock rules all times.
         patience: Seconds that :meth:`begin` waits for another program.
         foreign_changes: Changes when another program wrote to the database.
+        file: Which file it is, as :func:`_identity` says; None in memory.
     """
 
     connection: sqlite3.Connection
@@ -52,6 +57,7 @@ class WriteConnection:
     now: int = 0
     patience: float = BUSY_TIMEOUT
     foreign_changes: int = 0
+    file: tuple[int, int] | None = None
 
     def __attrs_post_init__(self) -> None:
         self.connection.create_function("strftime", 2, self._strftime)
@@ -74,14 +80,22 @@ class WriteConnection:
             give_up: Asked before each attempt whether there is still time; may raise.
 
         Raises:
+            FileNotFoundError: somebody removed or replaced the file: SQLite would go on writing into
+                the old one, which nobody will ever open again (C2).
             TimeoutError: ``give_up`` said so.
             sqlite3.OperationalError: it was locked for :attr:`patience` seconds, or it cannot be
                 read.
         """
+        self.rollback()
         deadline = time.monotonic() + self.patience
         while True:
             if give_up():
                 raise TimeoutError("the store was closed before this could be written")
+            if self.file is not None and _identity(self.name) != self.file:
+                raise FileNotFoundError(
+                    "the file was removed or replaced while it was open; close the workspace and "
+                    "open it again"
+                )
             try:
                 self.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError as error:
@@ -93,9 +107,12 @@ class WriteConnection:
                 return
 
     def rollback(self) -> None:
-        """Undo what is left of a failed transaction."""
+        """Undo what is left of a failed transaction; what cannot be undone yet is tried again later."""
         if self.connection.in_transaction:
-            self.connection.rollback()
+            try:
+                self.execute("ROLLBACK")
+            except sqlite3.Error:  # whoever waits for the writes must be told all the same
+                logger.exception("a transaction of %s cannot be rolled back", self.name)
 
 
 def connect(name: str | Path) -> sqlite3.Connection:
@@ -125,7 +142,16 @@ def connect_writer(name: str | Path) -> WriteConnection:
     connection = connect(name)
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_SLICE_MS}")
     connection.execute("PRAGMA trusted_schema = ON")  # triggers may call our strftime
-    return WriteConnection(connection, str(name))
+    file = None if str(name) == ":memory:" else _identity(name)
+    return WriteConnection(connection, str(name), file=file)
+
+
+def _identity(name: str | Path) -> tuple[int, int] | None:
+    """Return device and number of the file at a path, or None if there is none."""
+    with suppress(OSError):
+        found = os.stat(name)  # noqa: PTH116 -- a path is not made anew for every commit
+        return found.st_dev, found.st_ino
+    return None
 
 
 def connect_reader(name: str | Path) -> sqlite3.Connection:

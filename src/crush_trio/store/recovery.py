@@ -37,6 +37,10 @@ logger = logging.getLogger(__name__)
 
 TITLE = "Interrupted"
 DETAILS = "the server stopped before this answer was finished"
+_RESULTS_BEHIND = """\
+SELECT parts FROM messages WHERE session_id = ? AND role = 'tool'
+AND rowid > (SELECT rowid FROM messages WHERE id = ?)"""
+
 TOOL_ERROR = "There was an error while executing the tool"
 """Content of a result that nobody is left to give; clients recognise it (agent contract 1.17)."""
 
@@ -55,8 +59,8 @@ def _settle(
     writing: WriteConnection, message_id: MessageID, increments: Sequence[Increment]
 ) -> None:
     message = messages.find(writing.connection, message_id)
-    assert message is not None, "a foreign key binds the journal to it"
-    if message.finish is not None:
+    if message is None or message.finish is not None:
+        # Finished by another program, or deleted by one that does not enforce foreign keys.
         journal.forget(writing, message_id)
         return
     # The last sign of life, not today: a client shows how long an answer took.
@@ -135,9 +139,8 @@ def _answered(writing: WriteConnection, message: Message) -> set[str]:
 
 
 def _results(writing: WriteConnection, message: Message) -> Iterator[ToolResult]:
-    rows = writing.execute(
-        "SELECT parts FROM messages WHERE session_id = ? AND role = 'tool'", (message.session_id,)
-    )
+    """Yield what was answered behind a message: some models number their calls anew in each step."""
+    rows = writing.execute(_RESULTS_BEHIND, (message.session_id, message.id))
     for (parts,) in rows.fetchall():
         try:
             decoded = decode_parts(parts)
