@@ -23,7 +23,7 @@ def lint(session: nox.Session) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, "lint"))
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
-    session.run("flake8", "src", "tests", "tests_browser")
+    session.run("flake8", "src", "tests", "tests_browser", "fuzz", "mutants")
 
 
 @nox.session

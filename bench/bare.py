@@ -145,7 +145,8 @@ async def main(port: int, model_port: int) -> None:
     config.keep_alive_timeout = 120  # or it closes what it has been too busy to read
     config.loglevel = "ERROR"
     async with trio.open_nursery() as nursery:
-        await hypercorn.trio.serve(make_app(nursery, model_port), config)
+        serve = hypercorn.trio.serve  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        await serve(make_app(nursery, model_port), config)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ async def _pytest(
         check=False,
     )
     said = (done.stdout + done.stderr).decode(errors="replace")
-    failed = json.loads(report.read_text()) if report.exists() else {}
+    failed: dict[str, str] = json.loads(report.read_text()) if report.exists() else {}
     return done.returncode, failed, said
 
 

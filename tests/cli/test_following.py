@@ -40,7 +40,7 @@ def output() -> Generator[Shown]:
 def message(role: str, text: str, finish: str | None = None, **fields: Any) -> WireMessage:
     parts: tuple[Any, ...] = (TextPart(Text(text)),)
     if finish is not None:
-        parts = (*parts, FinishPart(Finish(finish, message="why", details="because")))  # pyright: ignore[reportArgumentType]
+        parts = (*parts, FinishPart(Finish(finish, message="why", details="because")))
     return WireMessage(parts, fields.pop("id", text), role, fields.pop("session_id", "s"), **fields)
 
 

@@ -43,7 +43,7 @@ async def test_the_list_is_replaced_and_told(tmp_path: Path) -> None:
             "total": 3,
         }
         told = [event.payload for event in box.events if isinstance(event.payload, Session)]
-        assert told[-1].todos == tuple(Todo(**each) for each in second)  # type: ignore[arg-type]
+        assert told[-1].todos == tuple(Todo(**each) for each in second)
         stored = await box.store.session(box.context.session_id)
         assert stored is not None
         assert stored.todos == told[-1].todos
