@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
@@ -36,9 +37,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--crush-seed",
         type=int,
-        default=0,
+        default=None,
         metavar="N",
-        help="the seed of every simulated run: order of scheduling, ids, faults (default: 0)",
+        help="the seed of simulated runs that are given none: order of scheduling, ids, faults;"
+        " the first one that explore plays (default: 0)",
     )
     group.addoption(
         "--crush-sweep",
@@ -48,10 +50,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+SEED = "CRUSH_TRIO_SEED"
+"""What tells it to what a test calls, so that nothing of the package needs to be imported here."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the seed be that of all simulated runs."""
+    if (seed := config.getoption("--crush-seed")) is not None:
+        before = os.environ.get(SEED)
+        os.environ[SEED] = str(seed)
+        config.add_cleanup(lambda: _put_back(before))
+
+
+def _put_back(seed: str | None) -> None:
+    if seed is None:
+        os.environ.pop(SEED, None)
+    else:
+        os.environ[SEED] = seed
+
+
 @pytest.fixture
-def crush_seed(request: pytest.FixtureRequest) -> int:
+def crush_seed() -> int:
     """Return the seed of this session's simulated runs: ``--crush-seed``."""
-    return _seed(request.config)
+    return _seed()
 
 
 @pytest.fixture
@@ -90,8 +111,8 @@ def crush_client(crush_world: Opening) -> Opening:
     return Opening(open_it, crush_world)
 
 
-def _seed(config: pytest.Config) -> int:
-    return cast("int", config.getoption("--crush-seed"))
+def _seed() -> int:
+    return int(os.environ.get(SEED) or 0)
 
 
 def _testing() -> Any:
@@ -154,7 +175,7 @@ def _simulate(item: pytest.Function) -> None:
         raise pytest.UsageError(
             f"{item.nodeid} uses {', '.join(names)} and must be an async function"
         )
-    item.obj = _simulated(item.obj, _seed(item.config))
+    item.obj = _simulated(item.obj, _seed())
 
 
 def _is_ours(item: pytest.Function, name: str) -> bool:

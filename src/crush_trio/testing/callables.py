@@ -26,7 +26,7 @@ import trio
 from crush_trio.errors import sole
 from crush_trio.testing.leftovers import Leftovers
 from crush_trio.testing.program import as_program
-from crush_trio.testing.running import run
+from crush_trio.testing.running import default_seed, run
 from crush_trio.testing.watch import PROGRAM, AbandonedError, Watch, abandon
 
 AsyncCallable = Callable[[], Awaitable[object]]
@@ -103,7 +103,7 @@ def sweep_callable(
     async_fn: AsyncCallable,
     *,
     check: Check | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     simulated: bool = True,
     patience: float = 60.0,
     points: Iterable[int] | None = None,
@@ -117,7 +117,7 @@ def sweep_callable(
     Args:
         async_fn: What is swept. It must make all that it needs anew each time.
         check: Called after each run, in it; sync or async. What it raises is a fault.
-        seed: Decides the order of scheduling, and every id.
+        seed: Decides the order of scheduling, and every id; by default ``--crush-seed``.
         simulated: In virtual time, where threads, processes and sockets raise. Without it the
             callable has the real ones; its steps then depend on their timing, and a point that a
             run does not reach is not counted as a strike.
@@ -126,6 +126,7 @@ def sweep_callable(
     """
     name = getattr(async_fn, "__name__", repr(async_fn))
     gc.collect()  # what others have left to the collector is not this callable's
+    seed = default_seed() if seed is None else seed
     play = partial(_play, async_fn, check, seed, simulated, patience)
     watch, faults = play(0)
     chosen: Sequence[int] = range(1, watch.steps + 1) if points is None else list(points)

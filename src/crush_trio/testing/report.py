@@ -28,8 +28,16 @@ class Violation(msgspec.Struct, frozen=True):
     complaint: str
 
     def __str__(self) -> str:
-        where = f"struck by {self.disturbance!r} at step {self.point}" if self.disturbance else ""
-        return f"{self.scenario} {where} (seed {self.seed}): {self.complaint}"
+        where = f"struck by {self.disturbance!r} at step {self.point}"
+        how = where if self.disturbance else "that nothing struck"
+        return f"{self.scenario!r}, {how}, seed {self.seed}: {self.complaint}"
+
+    @property
+    def replay(self) -> str:
+        """The call that plays it again; the run that nothing strikes is always played."""
+        strike = f"[{self.disturbance!r}]" if self.disturbance else "[]"
+        points = f"[{self.point}]" if self.disturbance else "[]"
+        return f"sweep(scenario, {strike}, seed={self.seed}, points={points})"
 
 
 class Report(msgspec.Struct):
@@ -85,7 +93,18 @@ class Report(msgspec.Struct):
             f"phases: {phases}",
             f"spared: {self.spared} strikes that would have changed nothing",
         ]
-        return "\n".join([*lines, *self._kinds()])
+        again = [f"{each.replay} plays the first again" for each in self.violations[:1]]
+        return "\n".join([*lines, *self._kinds(), *again])
+
+    def check(self) -> None:
+        """Fail the test if something was wrong, or if nothing was struck.
+
+        Raises:
+            AssertionError: with the figures, each kind of violation, and the way to see the first.
+        """
+        __tracebackhide__ = True  # pytest shows where it was called
+        if self.violations or not self.strikes:
+            raise AssertionError(str(self) if self.violations else f"nothing was struck: {self}")
 
     def _kinds(self) -> list[str]:
         """Return one line for each kind of violation, with its first place."""
@@ -93,7 +112,11 @@ class Report(msgspec.Struct):
         for each in self.violations:
             what = (each.scenario, each.disturbance, kind_of(each.complaint))
             kinds.setdefault(what, []).append(each)
-        return [f"{len(found)} times: {found[0]}" for found in kinds.values()]
+        return [f"{_times(len(found))}: {found[0]}" for found in kinds.values()]
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _sums(mine: dict[str, int], theirs: dict[str, int]) -> dict[str, int]:

@@ -11,6 +11,7 @@ test suite and Hypothesis use as well; :func:`require_switch` fails clearly wher
 from __future__ import annotations
 
 import gc
+import os
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Generator, Sequence
@@ -31,6 +32,15 @@ Ts = TypeVarTuple("Ts")
 
 EPOCH = 1_700_000_000
 """Unix seconds at which virtual time begins."""
+
+
+SEED = "CRUSH_TRIO_SEED"
+"""The variable of the environment that names the seed of what is given none."""
+
+
+def default_seed() -> int:
+    """Return the seed of what is given none: ``--crush-seed``, which sets :data:`SEED`, or 0."""
+    return int(os.environ.get(SEED) or 0)
 
 
 def virtual_now() -> float:
@@ -89,7 +99,7 @@ def seeded_ids(seed: int) -> Callable[[], uuid.UUID]:
 def run(
     async_fn: Callable[[*Ts], Awaitable[T]],
     *args: *Ts,
-    seed: int = 0,
+    seed: int | None = None,
     instruments: Sequence[trio.abc.Instrument] = (),
 ) -> T:
     """Call ``async_fn`` in a simulated run of Trio and return what it returns.
@@ -100,12 +110,13 @@ def run(
     Args:
         async_fn: The main function.
         args: Its arguments.
-        seed: Decides the order of scheduling, and every id.
+        seed: Decides the order of scheduling, and every id; by default ``--crush-seed``.
         instruments: Trio's, for the whole run.
 
     Raises:
         RuntimeError: this version of Trio cannot be made deterministic.
     """
+    seed = default_seed() if seed is None else seed
     with _seeded(seed), _without_collector(), ids_from(seeded_ids(seed)), barred_threads():
         return trio.run(
             partial(_main, async_fn, args),

@@ -7,15 +7,14 @@ happened in the first run.
 
 Synopsis::
 
-    report = sweep(scenario)
-    assert not report.violations, report
+    sweep(scenario).check()
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 
@@ -35,7 +34,7 @@ from crush_trio.testing.disturbances import DISTURBANCES, Disturbance, strike
 from crush_trio.testing.phases import phases
 from crush_trio.testing.place import Place, open_place
 from crush_trio.testing.report import Report, Violation
-from crush_trio.testing.running import run
+from crush_trio.testing.running import default_seed, run
 from crush_trio.testing.scenario import Scenario
 from crush_trio.testing.steps import Steps
 
@@ -143,8 +142,9 @@ def sweep(
     scenario: Scenario,
     disturb: Iterable[str] | None = None,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     sample: int | None = None,
+    points: Collection[int] | None = None,
     share: tuple[int, int] = (0, 1),
     place: Place | None = None,
 ) -> Report:
@@ -153,20 +153,23 @@ def sweep(
     Args:
         scenario: The story.
         disturb: The names of disturbances; by default all that apply to the scenario.
-        seed: Of all its runs.
+        seed: Of all its runs; by default ``--crush-seed``.
         sample: How many steps each disturbance strikes at, evenly spread; all if None.
+        points: The numbers of the steps to strike at; all if None.
         share: Play the part k of n of these strikes; n processes play all of them.
         place: Where to play; a directory is made if there is none.
     """
     began = time.process_time()
     report = Report()
+    seed = default_seed() if seed is None else seed
     with open_place() if place is None else nullcontext(place) as found:
         first = baseline(scenario, found, seed)
         report.begin(scenario.name, len(first.places), first.complaints, seed)
         for name in chosen(scenario, disturb):
-            points = [at for at, names in enumerate(first.applying) if name in names]
-            report.spared += (len(first.applying) - len(points)) * (share[0] == 0)
-            for at in spread(points, sample)[share[0] :: share[1]]:
+            applying = [at for at, names in enumerate(first.applying) if name in names]
+            report.spared += (len(first.applying) - len(applying)) * (share[0] == 0)
+            wanted = [at for at in applying if points is None or at in points]
+            for at in spread(wanted, sample)[share[0] :: share[1]]:
                 complaints = strike_at(scenario, found, first, DISTURBANCES[name], at, seed)
                 report.count(name, first.phases[at])
                 report.violations += [
