@@ -623,6 +623,7 @@ EVENTS: dict[str, tuple[tuple[str, ...], Check]] = {
                 "run_id": text,
                 "session_id": text,
                 "session_title": text,
+                "provider_id": text,  # ours, which the client passes over (agent contract 1.22)
                 "aws_sso_command": text,
                 "aws_sso_url": text,
             },

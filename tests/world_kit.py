@@ -194,6 +194,7 @@ async def open_world(
     settings: Settings = SETTINGS,
     store: StoreOpener = open_inline_store,
     document: object = None,
+    equip: Callable[[Equipment], Equipment] = lambda equipment: equipment,
 ) -> AsyncGenerator[World]:
     """Open a world for virtual time; leaving the block stops its server.
 
@@ -203,6 +204,7 @@ async def open_world(
         settings: The server's.
         store: Opens stores.
         document: The project's ``crush.json``.
+        equip: Changes what the server lends its workspaces.
     """
     model = model or ScriptedModel()
     directory, env = make_project(tmp_path, config() if document is None else document)
@@ -210,7 +212,7 @@ async def open_world(
     async with (
         _watching() as monitor,
         open_workspace_host(
-            Equipment(lambda _: _lend(model), None, settings, virtual_now, observer=monitor),
+            equip(Equipment(lambda _: _lend(model), None, settings, virtual_now, observer=monitor)),
             store,
             env,
         ) as host,

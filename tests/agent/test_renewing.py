@@ -112,8 +112,8 @@ async def test_a_renewed_key_is_the_configurations_from_then_on(tmp_path: Path) 
     (tmp_path / "crush.json").write_text(json.dumps(document))
     vault = Vault()
     configuration = await resolve(vault, tmp_path, env={"HOME": str(tmp_path / "home")})
-    assert configuration.runs_commands("p")
-    assert not configuration.runs_commands("plain")
+    assert configuration.renews("p")
+    assert not configuration.renews("plain")
     assert configuration.endpoint("p").api_key == "key-1"
     renewed = await renew_endpoint(vault, tmp_path, configuration, "p")
     assert renewed.api_key == configuration.endpoint("p").api_key == "key-2"

@@ -21,10 +21,11 @@ from crush_trio.agent.system import SystemPrompt
 from crush_trio.agent.titles import TitleModel, make_title, title_from_prompt
 from crush_trio.agent.turn import AgentTurn
 from crush_trio.config import Chosen, Configuration, Endpoint
-from crush_trio.errors import AgentMissingError, ConfigError
+from crush_trio.errors import AgentMissingError, ConfigError, CrushTrioError
 from crush_trio.ids import SessionID
 from crush_trio.messages import Prompt
 from crush_trio.providers.base import ModelMessage, ModelOptions, Provider
+from crush_trio.providers.tokens import is_expired
 from crush_trio.tools.registry import builtin_tools
 from crush_trio.wire.runs import AgentInfo
 from crush_trio.wire.sessions import Session
@@ -152,11 +153,21 @@ class Agent:
         rule = config.wire.permissions.unattended
         return attrs.evolve(gear, tools=tools, unattended=rule)
 
+    async def _fresh_endpoint(self, config: Configuration, provider_id: str) -> Endpoint:
+        """Return a provider's endpoint; a token that has expired is renewed first (1.3)."""
+        token, renew = config.token(provider_id), self._home.renew
+        if renew is not None and token is not None and is_expired(token, self._home.now()):
+            try:
+                return await renew(config, provider_id)
+            except CrushTrioError as error:
+                logger.warning("the token of provider %s is not renewed: %s", provider_id, error)
+        return config.endpoint(provider_id)
+
     async def _provider(self, config: Configuration, endpoint: Endpoint) -> Provider:
-        """Return the provider of an endpoint; one whose key a command prints can renew it."""
+        """Return the provider of an endpoint; one whose key a command or a login gave can renew it."""
         provider = await self._home.providers.get(endpoint)
         renew = self._home.renew
-        if renew is None or not config.runs_commands(endpoint.provider_id):
+        if renew is None or not config.renews(endpoint.provider_id):
             return provider
         known = endpoint
 
@@ -168,7 +179,7 @@ class Agent:
         return RenewingProvider(provider, renewed)
 
     async def _gear(self, config: Configuration, chosen: Chosen) -> Gear:
-        endpoint = config.endpoint(chosen.provider_id)
+        endpoint = await self._fresh_endpoint(config, chosen.provider_id)
         provider = await self._provider(config, endpoint)
         prompt = await self._system.get(config)
         options = config.call_options(chosen)

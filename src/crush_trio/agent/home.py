@@ -44,8 +44,8 @@ class Home:
         now: Unix seconds.
         tools: What models may call beside the built-in tools.
         skills: What models are told of skills; empty if there are none.
-        renew: Runs the commands in a provider's entry again, and returns its endpoint; None where
-            that cannot be done.
+        renew: Renews the login at a provider, or runs the commands in its entry again, and returns
+            its endpoint; None where that cannot be done.
     """
 
     directory: Path

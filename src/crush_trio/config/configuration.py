@@ -14,7 +14,7 @@ from crush_trio.config.environment import own_view
 from crush_trio.config.findings import Findings
 from crush_trio.config.models import Chosen, default_small, find
 from crush_trio.errors import ConfigError
-from crush_trio.wire.config import Config, Provider, ProviderConfig, SelectedModel
+from crush_trio.wire.config import Config, Provider, ProviderConfig, SelectedModel, Token
 
 
 @attrs.frozen
@@ -89,11 +89,24 @@ class Configuration:
         """
         provider = self._provider(provider_id)
         require_runnable(provider)
+        if (renewed := self.findings.tokens.get(provider_id)) is not None:
+            provider = msgspec.structs.replace(provider, api_key=renewed.access_token)
         return expand_endpoint(provider, own_view(self.env), self.findings.output)
 
-    def runs_commands(self, provider_id: str) -> bool:
-        """Whether a provider's key, address or headers hold a command, so that they may change."""
+    def token(self, provider_id: str) -> Token | None:
+        """Return what a login at a provider gave, or its last renewal; None without a login."""
+        if (renewed := self.findings.tokens.get(provider_id)) is not None:
+            return renewed
+        try:
+            return msgspec.convert(self._provider(provider_id).oauth, Token | None)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"provider {provider_id!r}: oauth: {error}") from error
+
+    def renews(self, provider_id: str) -> bool:
+        """Whether a key may be replaced: by a login's, or because the entry holds a command."""
         provider = self._provider(provider_id)
+        if provider.oauth is not None:
+            return True
         values = (provider.api_key, provider.base_url, *(provider.extra_headers or {}).values())
         return any("$(" in value or "`" in value for value in values)
 

@@ -12,7 +12,7 @@ import attrs
 
 from crush_trio.config.endpoint import Endpoint
 from crush_trio.config.expand import Command, Failed, no_commands
-from crush_trio.wire.config import Model
+from crush_trio.wire.config import Model, Token
 
 Discovered = tuple[Model, ...] | Failed
 """The models that an endpoint has, or why it did not say."""
@@ -32,6 +32,7 @@ class Findings:
 
     Attributes:
         asks: Whether what is not known yet can be found out; if not, it has failed.
+        tokens: By provider, what has been renewed since the files were read.
     """
 
     asks: bool = True
@@ -39,6 +40,7 @@ class Findings:
     _models: list[tuple[Endpoint, Discovered]] = attrs.field(
         factory=list[tuple[Endpoint, Discovered]]
     )
+    tokens: dict[str, Token] = attrs.field(factory=dict[str, Token], repr=False)
 
     def output(self, command: Command) -> str | Failed:
         """Return what a command printed.

@@ -119,7 +119,7 @@ async def renew_endpoint(
     Raises:
         ConfigError: the provider is unknown, or a template fails.
     """
-    newer = Findings()
+    newer = Findings(tokens=configuration.findings.tokens)
     while True:
         try:
             endpoint = attrs.evolve(configuration, findings=newer).asking_endpoint(provider_id)

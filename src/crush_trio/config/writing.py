@@ -40,7 +40,7 @@ async def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        async with _locked(path):
+        async with locked(path.with_name(f"{path.name}.lock"), LOCK_TIMEOUT):
             document, text = read_document(Source(path))
             change(document)
             _replace(path, document, text)
@@ -49,15 +49,25 @@ async def edit(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 @asynccontextmanager
-async def _locked(path: Path) -> AsyncGenerator[None]:
-    lock = path.with_name(f"{path.name}.lock")
-    descriptor = _open(lock)
+async def locked(lock: Path, limit: float) -> AsyncGenerator[None]:
+    """Hold a lock file, which other programs may take, too. Waits for it, ``limit`` seconds at most.
+
+    Raises:
+        ConfigError: somebody else holds it all that time, or it cannot be made.
+    """
     try:
-        with trio.move_on_after(LOCK_TIMEOUT) as patience:
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = _open(lock)
+    except OSError as error:
+        raise ConfigError(f"{lock} cannot be locked: {error.strerror or error}") from error
+    try:
+        with trio.move_on_after(limit) as patience:
             while not _try_lock(descriptor):  # noqa: ASYNC110  other programs set no event
                 await trio.sleep(LOCK_PAUSE)
         if patience.cancelled_caught:
-            raise ConfigError(f"{path} is being changed by another program: {lock} is locked")
+            raise ConfigError(
+                f"{lock.with_suffix('')} is being changed by another program: {lock} is locked"
+            )
         yield
     finally:
         os.close(descriptor)

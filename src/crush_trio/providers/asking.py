@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 import trio
@@ -15,7 +16,9 @@ BODY_LIMIT = 16 * 2**20
 """Bytes of an answer that are read; the longest list that is known is half a megabyte."""
 
 
-async def ask(endpoint: Endpoint, url: str, body: Any = None) -> tuple[int, bytes]:
+async def ask(
+    endpoint: Endpoint, url: str, body: Any = None, *, form: Mapping[str, str] | None = None
+) -> tuple[int, bytes]:
     """Return the status and the body of a GET, or of a POST if there is something to send.
 
     Waits for the connection and the answer; the caller bounds that.
@@ -24,13 +27,16 @@ async def ask(endpoint: Endpoint, url: str, body: Any = None) -> tuple[int, byte
         endpoint: Whose headers are sent.
         url: Below the endpoint, or beside it on the same server.
         body: Sent as JSON.
+        form: Sent as a form instead.
 
     Raises:
         ProviderError: it cannot be reached, or answers without end.
     """
     # An import that nobody waits for any more does no harm.
     httpx = await trio.to_thread.run_sync(_import_httpx, abandon_on_cancel=True)
-    sent = {} if body is None else {"json": body}
+    sent: dict[str, Any] = {} if body is None else {"json": body}
+    if form is not None:
+        sent = {"data": dict(form)}
     try:
         async with (
             httpx.AsyncClient(
@@ -39,7 +45,7 @@ async def ask(endpoint: Endpoint, url: str, body: Any = None) -> tuple[int, byte
                 verify=True if endpoint.has_tls else LateTrust(ssl.PROTOCOL_TLS_CLIENT),
             ) as client,
             client.stream(
-                "GET" if body is None else "POST", url, headers=dict(endpoint.headers), **sent
+                "POST" if sent else "GET", url, headers=dict(endpoint.headers), **sent
             ) as response,
         ):
             data = b""

@@ -41,11 +41,12 @@ class AgentEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A notification of the agent (wire contract 5.5.1). ``message`` must hold ``parts``."""
 
     error: str | msgspec.UnsetType = msgspec.UNSET
-    type: Literal["agent_finished", "error"]
+    type: Literal["agent_finished", "error", "re_authenticate"]
     message: WireMessage = WireMessage()
     run_id: str | msgspec.UnsetType = msgspec.UNSET
     session_id: str | msgspec.UnsetType = msgspec.UNSET
     session_title: str | msgspec.UnsetType = msgspec.UNSET
+    provider_id: str | msgspec.UnsetType = msgspec.UNSET  # ours: Crush's has no such key
 
 
 class RunComplete(msgspec.Struct, frozen=True):

@@ -110,7 +110,7 @@ class Configured:
         corrections = self.current.corrections
         if not corrections:
             return
-        path = self._file(GLOBAL_SCOPE)
+        path = self.file(GLOBAL_SCOPE)
 
         def change(document: dict[str, Any]) -> None:
             models = section(document, "models")
@@ -225,29 +225,40 @@ class Configured:
         change: Callable[[dict[str, Any]], None],
         then: Callable[[], None] = lambda: None,
     ) -> None:
-        """Change a file, read everything again, and tell the clients.
+        """Change a file, read everything again, and tell the clients."""
 
-        It is the workspace's work: a client that leaves in the middle of it changes nothing.
+        async def work() -> None:
+            await edit(self.file(scope), change)
+            then()
+            await self.follow()
+
+        await self.carry_out(work)
+
+    async def carry_out(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something as the workspace's own work: whoever leaves in the middle of it changes nothing.
+
+        Waits for its end.
+
+        Raises:
+            CrushTrioError: what the work raised.
         """
         outcome = _Outcome()
 
-        async def work() -> None:
+        async def carry() -> None:
             try:
-                await edit(self._file(scope), change)
-                then()
-                await self._follow()
+                await work()
                 outcome.error = None
             except CrushTrioError as error:
                 outcome.error = error
             finally:
                 outcome.known.set()
 
-        self._start(work, "configuration")
+        self._start(carry, "configuration")
         await outcome.known.wait()
         if outcome.error is not None:
             raise outcome.error
 
-    async def _follow(self) -> None:
+    async def follow(self) -> None:
         """Read again after a change, and tell. What was written and makes no sense is not in force."""
         try:
             await self.read_again()
@@ -255,7 +266,7 @@ class Configured:
             _log.warning("what has been written is not in force: %s", error)
         self._tell()
 
-    def _file(self, scope: int) -> Path:
+    def file(self, scope: int) -> Path:
         """Return the file of a scope."""
         if scope == WORKSPACE_SCOPE:
             return self.current.data_dir / FILE_NAME

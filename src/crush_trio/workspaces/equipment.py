@@ -12,6 +12,7 @@ from crush_trio.agent.home import EmbeddedModel
 from crush_trio.agent.providers import ProviderOpener
 from crush_trio.config import ConfigReader, Outside, load
 from crush_trio.observer import SILENT, Observer
+from crush_trio.providers.tokens import TokenExchange, exchange_token
 from crush_trio.settings import Settings
 from crush_trio.tools.base import Tool
 from crush_trio.tools.processes import Shell, run_shell
@@ -28,6 +29,7 @@ class Equipment:
         read_config: Reads a directory's configuration; see :func:`crush_trio.config.load`.
         tools: What models may call beside the built-in tools; one of the same name takes its place.
         list_models: Asks a provider's endpoint which models it has.
+        exchange_token: Gives a new token for an old one.
         remember: Notes that a directory is worked in, with its data directory; None forgets it.
     """
 
@@ -40,6 +42,7 @@ class Equipment:
     tools: tuple[Tool, ...] = ()
     observer: Observer = SILENT
     list_models: ModelLister = list_models_of
+    exchange_token: TokenExchange = exchange_token
     remember: Callable[[Path, Path], Awaitable[None]] | None = None
 
     @property

@@ -15,7 +15,7 @@ import trio
 from crush_trio.agent.agent import Agent
 from crush_trio.agent.home import Home
 from crush_trio.agent.providers import Providers, open_providers
-from crush_trio.config import renew_endpoint
+from crush_trio.config import Configuration, Endpoint, renew_endpoint
 from crush_trio.ids import SessionID
 from crush_trio.messages import Prompt
 from crush_trio.tools.jobs import open_jobs
@@ -73,6 +73,15 @@ def _home(
     def fold(session_id: str) -> list[Prompt]:
         return [run.prompt for run in data.lane(SessionID(session_id)).fold()]
 
+    async def renew(config: Configuration, provider_id: str) -> Endpoint:
+        used = config.token(provider_id)
+        if used is not None:
+            token = await workspace.logins.renew(provider_id, used)
+            config.findings.tokens[provider_id] = token
+        return await renew_endpoint(
+            equipment.outside, workspace.plan.directory, config, provider_id
+        )
+
     return Home(
         directory=workspace.plan.directory,
         store=data.store,
@@ -86,5 +95,5 @@ def _home(
         now=equipment.now,
         tools=equipment.tools,
         skills=workspace.skills.prompt,
-        renew=partial(renew_endpoint, equipment.outside, workspace.plan.directory),
+        renew=renew,
     )

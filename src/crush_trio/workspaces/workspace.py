@@ -37,6 +37,7 @@ from crush_trio.workspaces.configured import Configured
 from crush_trio.workspaces.datadir import DataDirectory
 from crush_trio.workspaces.equipment import Equipment
 from crush_trio.workspaces.hello import hello_event, replay_rule
+from crush_trio.workspaces.logins import Logins
 from crush_trio.workspaces.mcp_states import ToldStates
 from crush_trio.workspaces.plan import Plan
 from crush_trio.workspaces.sessions import Sessions
@@ -56,6 +57,7 @@ class Workspace:
         side_work: Starts what belongs to the workspace and not to a run.
         sessions: What is stored of conversations.
         agent_setup: How clients set up its agent.
+        logins: Renews the tokens of its providers.
     """
 
     agent: Agent
@@ -86,6 +88,13 @@ class Workspace:
         self.observer = equipment.observer
         self.hub = Hub(
             equipment.settings, first=first_id(equipment.now()), observer=equipment.observer
+        )
+        self.logins = Logins(
+            self.configured,
+            equipment.exchange_token,
+            plan.server_env,
+            self.hub.publish,
+            equipment.now,
         )
         self.claims = claims
         self.closing = False

@@ -8,8 +8,7 @@ from __future__ import annotations
 import msgspec
 from quart import Blueprint, Response
 
-from crush_trio.config import Configuration
-from crush_trio.errors import BadRequestError, CrushTrioError, NotSupportedError
+from crush_trio.errors import BadRequestError
 from crush_trio.server.body import read_body
 from crush_trio.server.openapi import operation
 from crush_trio.server.problems import answer, empty
@@ -43,19 +42,6 @@ def key_of(wanted: ProviderKey) -> str | Token:
         return msgspec.convert(wanted.api_key, type_)
     except msgspec.ValidationError as error:
         raise BadRequestError(f"decode api key {name}: {error}") from error
-
-
-def why_not_renewed(config: Configuration, name: str) -> CrushTrioError:
-    """Return why a provider's token cannot be renewed."""
-    provider = config.providers.get(name)
-    if provider is None:
-        return BadRequestError(f"provider {name} not found")
-    if provider.oauth is None:
-        return BadRequestError(f"provider {name} does not have an OAuth token")
-    return NotSupportedError(
-        f"failed to refresh OAuth token for provider {name}: "
-        "this server cannot renew tokens yet; log in again with crush"
-    )
 
 
 def blueprint(host: WorkspaceHost) -> Blueprint:
@@ -111,15 +97,15 @@ def blueprint(host: WorkspaceHost) -> Blueprint:
     @routes.post("/config/import-copilot")
     @operation("Take over a login of Copilot, if there is one.", reply=ImportedToken)
     async def import_copilot(workspace_id: str) -> Response:
-        """Say that there is no login to take over: Copilot cannot be used here."""
-        host.get(workspace_id)
-        return answer(ImportedToken())
+        """Take it from where GitHub's own editor plug-ins keep it."""
+        token = await host.get(workspace_id).logins.import_copilot()
+        return answer(ImportedToken(token, token is not None))
 
     @routes.post("/config/refresh-oauth")
     @operation("Renew a provider's token.", body=RefreshToken)
     async def refresh_oauth(workspace_id: str) -> Response:
-        """Refuse: tokens are not renewed here yet."""
         wanted = await read_body(RefreshToken)
-        raise why_not_renewed(host.get(workspace_id).config, wanted.provider_id)
+        await host.get(workspace_id).logins.renew_now(wanted.provider_id, wanted.scope)
+        return empty()
 
     return routes
