@@ -8,7 +8,8 @@ callable; ``explore`` plays a story in many orders. Nothing of the program impor
 
 from __future__ import annotations
 
-from crush_trio.testing.callables import CallableReport, Finding, sweep_callable
+from crush_trio.testing.callable_report import CallableReport, Finding
+from crush_trio.testing.callables import sweep_callable
 from crush_trio.testing.core import Core, open_core
 from crush_trio.testing.doors import OutsideWorldError
 from crush_trio.testing.exploring import Exploration, explore
