@@ -114,3 +114,23 @@ async def test_a_cancel_ends_the_wait_for_git(tmp_path: Path) -> None:
             pid = await ear.pid()
             nursery.cancel_scope.cancel("test")
         assert not is_alive(pid)
+
+
+@pytest.mark.promise("R5")
+async def test_a_tree_of_instructions_holds_nobody_up(tmp_path: Path) -> None:
+    """It may be large: others run while it is read, and a cancel does not wait for it."""
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.md").write_text("rule a")
+    others = trio.Event()
+
+    async def run_beside() -> None:
+        others.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_beside)
+        assert "rule a" in await prompt(tmp_path, "rules")
+        assert others.is_set()
+    with trio.CancelScope() as scope:
+        scope.cancel("test")
+        await prompt(tmp_path, "rules")
+    assert scope.cancelled_caught

@@ -77,11 +77,11 @@ async def system_prompt(
     ]
     if is_repository:
         sections.append(await _git_status(directory, env))
-    project = _collect(directory, sorted({*CONTEXT_PATHS, *context_paths}), env)
+    project = await _read_context(directory, sorted({*CONTEXT_PATHS, *context_paths}), env)
     if global_context_paths is None:
         config = global_config_dir(env)
         global_context_paths = (str(config / "CRUSH.md"), str(config.parent / "AGENTS.md"))
-    user = _collect(directory, global_context_paths, env)
+    user = await _read_context(directory, global_context_paths, env)
     sections.append(skills)
     sections.append(_section("project_context", project))
     sections.append(_section("user_preferences", user))
@@ -131,14 +131,23 @@ async def _git(directory: Path, env: Mapping[str, str], *arguments: str) -> str 
     return done.stdout.decode("utf-8", "replace").rstrip() if done.returncode == 0 else None
 
 
-def _collect(
+async def _read_context(
     directory: Path, paths: Iterable[str], env: Mapping[str, str]
 ) -> list[tuple[Path, str]]:
-    """Return the readable files of ``paths``, each real file once, in sorted order."""
+    """Return the files of ``paths``; a directory, which may be a whole tree, is read in a thread."""
+    places = [_resolve(directory, path, env) for path in paths]
+    if any(place.is_dir() for place in places):
+        # Nothing that only reads is waited for after a cancel.
+        return await trio.to_thread.run_sync(_collect, places, abandon_on_cancel=True)
+    return _collect(places)
+
+
+def _collect(places: Iterable[Path]) -> list[tuple[Path, str]]:
+    """Return the readable files of ``places``, each real file once, in sorted order."""
     seen: set[tuple[int, int]] = set()
     found: list[tuple[Path, str]] = []
-    for path in paths:
-        for file in _files_of(_resolve(directory, path, env)):
+    for place in places:
+        for file in _files_of(place):
             try:
                 info = file.stat()
                 if (info.st_dev, info.st_ino) in seen or info.st_size > MAX_CONTEXT_BYTES:
