@@ -167,6 +167,16 @@ def test_a_file_that_others_may_write_is_ignored(mode: int, file: StateFile) -> 
     assert file.read() == ()
 
 
+def test_a_pipe_in_the_place_of_the_file_holds_up_no_server(
+    file: StateFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody writes into it, so that opening it would wait for ever."""
+    file.path.parent.mkdir(parents=True)
+    os.mkfifo(file.path)
+    assert file.read() == ()
+    assert "it is not a file" in caplog.text
+
+
 def test_what_cannot_be_opened_is_ignored(
     file: StateFile, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -100,7 +100,8 @@ class StateFile:
         Nothing, if the file is missing, or is not such a file of our own: the log says so.
         """
         try:
-            with self.path.open("rb") as file:
+            # Without waiting: a pipe of this name must not keep the server from starting.
+            with os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
                 _require_ours(os.fstat(file.fileno()))
                 document = msgspec.json.decode(file.read(), type=_Document)
             if document.address != self.address:
@@ -136,8 +137,10 @@ def _require_ours(status: os.stat_result) -> None:
     """Refuse what somebody else may have written: it says what needs no permission.
 
     Raises:
-        ValueError: others may write the file.
+        ValueError: others may write the file, or it is none.
     """
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is not a file")
     if status.st_uid != os.geteuid():
         raise ValueError(f"it belongs to user {status.st_uid}")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
