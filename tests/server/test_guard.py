@@ -274,6 +274,32 @@ async def test_a_slow_http2_reader_costs_a_bounded_buffer(tmp_path: Path) -> Non
         assert server.streams.produced <= 65_535 + 3 * 2**16
 
 
+@pytest.mark.parametrize("how", ["stream and connection", "settings and connection"])
+async def test_an_http2_reader_that_widens_its_windows_gets_the_rest(
+    tmp_path: Path, how: str
+) -> None:
+    """However it does that, and in however many frames: all of a read count together."""
+    async with serving(address=unix(tmp_path)) as server:
+        client = await server.connect_h2()
+        stream_id = await client.send("GET", "/v1/events/flood")
+        got = 0
+        while got < 65_535:
+            event = await client.wait_for(h2.events.DataReceived, stream_id, acknowledge=False)
+            got += len(event.data)
+        for _ in range(1_000):
+            client.connection.increment_flow_control_window(16)
+        if how.startswith("stream"):
+            for _ in range(1_000):
+                client.connection.increment_flow_control_window(16, stream_id)
+        else:
+            client.connection.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 65_535 + 16_000})
+        await client.flush()
+        while got < 65_535 + 16_000:
+            event = await client.wait_for(h2.events.DataReceived, stream_id, acknowledge=False)
+            got += len(event.data)
+        assert await client.status("GET", "/v1/health") == 200
+
+
 async def test_a_stalled_reader_of_another_answer_is_given_up(tmp_path: Path) -> None:
     """After the send deadline, on HTTP/1.1 and on HTTP/2 without a window."""
     async with serving(address=unix(tmp_path)) as server:
