@@ -221,15 +221,36 @@ class Histories:
         """Return the promises that have a history of both kinds."""
         return set(dict(self.broken)) & set(dict(self.kept))
 
+    def test_of_the_broken(self) -> Callable[[str, Told], None]:
+        """Return the test, once all have been told, that each broken promise is seen."""
+
+        @_of_each(self.broken)
+        def test(promise: str, told: Told) -> None:
+            """By the check of that promise."""
+            check_broken(promise, told)
+
+        return test
+
+    def test_of_the_kept(self) -> Callable[[str, Told], None]:
+        """Return the test that none of the kept ones is complained of."""
+
+        @_of_each(self.kept)
+        def test(promise: str, told: Told) -> None:
+            """However near it looks."""
+            check_kept(told)
+
+        return test
+
 
 def _added(histories: list[tuple[str, Told]], promise: str, told: Told) -> Told:
     histories.append((promise, told))
     return told
 
 
-def named(histories: list[tuple[str, Told]]) -> list[Any]:
-    """Return histories as the cases of a test, called by their names."""
-    return [pytest.param(*each, id=f"{each[0]}-{each[1].__name__}") for each in histories]
+def _of_each(histories: list[tuple[str, Told]]) -> pytest.MarkDecorator:
+    """Make histories the cases of a test, called by their names."""
+    cases = [pytest.param(*each, id=f"{each[0]}-{each[1].__name__}") for each in histories]
+    return pytest.mark.parametrize(("promise", "told"), cases)
 
 
 def check_broken(promise: str, told: Told) -> None:

@@ -122,7 +122,7 @@ async def test_stalled_readers_cost_no_memory_and_a_second_signal_leaves_at_once
 
 async def test_a_terminal_that_is_closed_ends_its_server_in_good_order(tmp_path: Path) -> None:
     """Nothing is left that a killed server leaves. The shell sends the signal once more."""
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_server_process(tmp_path) as server, desk(server):
             server.signal(signal.SIGHUP)
             server.signal(signal.SIGHUP)
@@ -133,7 +133,7 @@ async def test_a_terminal_that_is_closed_ends_its_server_in_good_order(tmp_path:
 
 async def test_a_server_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
     """It was told to: the signal is ignored before it starts."""
-    with trio.fail_after(20):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_server_process(tmp_path, under=("nohup",)) as server:
             server.signal(signal.SIGHUP)
             async with desk(server):

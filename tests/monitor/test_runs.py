@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from crush_trio.messages import Text, TextPart
 from crush_trio.wire.events import (
     Event,
@@ -17,16 +15,7 @@ from crush_trio.wire.messages import (
 )
 from crush_trio.wire.runs import RunAccepted, RunResult
 from crush_trio.wire.workspaces import ErrorBody
-from story_kit import (
-    FINISH,
-    Histories,
-    Log,
-    Story,
-    Told,
-    check_broken,
-    check_kept,
-    named,
-)
+from story_kit import FINISH, Histories, Log, Story
 
 HISTORIES = Histories()
 breaks, keeps = HISTORIES.breaks, HISTORIES.keeps
@@ -435,16 +424,8 @@ def a_caller_is_let_go_at_once(story: Story) -> None:
 # --- the tests
 
 
-@pytest.mark.parametrize(("promise", "told"), named(HISTORIES.broken))
-def test_a_broken_promise_is_seen(promise: str, told: Told) -> None:
-    """By the check of that promise."""
-    check_broken(promise, told)
-
-
-@pytest.mark.parametrize(("promise", "told"), named(HISTORIES.kept))
-def test_a_kept_promise_is_not_complained_of(promise: str, told: Told) -> None:
-    """However near it looks."""
-    check_kept(told)
+test_a_broken_promise_is_seen = HISTORIES.test_of_the_broken()
+test_a_kept_promise_is_not_complained_of = HISTORIES.test_of_the_kept()
 
 
 def test_each_promise_has_a_history_of_both_kinds() -> None:

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from crush_trio.wire.events import (
     Event,
     RunComplete,
 )
 from crush_trio.wire.numbering import mark
-from story_kit import (
-    FINISH,
-    Histories,
-    Log,
-    Story,
-    Told,
-    check_broken,
-    check_kept,
-    named,
-)
+from story_kit import FINISH, Histories, Log, Story
 
 HISTORIES = Histories()
 breaks, keeps = HISTORIES.breaks, HISTORIES.keeps
@@ -204,16 +193,8 @@ def the_id_of_a_replaced_snapshot_is_absent(story: Story) -> None:
 # --- the tests
 
 
-@pytest.mark.parametrize(("promise", "told"), named(HISTORIES.broken))
-def test_a_broken_promise_is_seen(promise: str, told: Told) -> None:
-    """By the check of that promise."""
-    check_broken(promise, told)
-
-
-@pytest.mark.parametrize(("promise", "told"), named(HISTORIES.kept))
-def test_a_kept_promise_is_not_complained_of(promise: str, told: Told) -> None:
-    """However near it looks."""
-    check_kept(told)
+test_a_broken_promise_is_seen = HISTORIES.test_of_the_broken()
+test_a_kept_promise_is_not_complained_of = HISTORIES.test_of_the_kept()
 
 
 def test_each_promise_has_a_history_of_both_kinds() -> None:
