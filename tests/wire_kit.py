@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 import trio
@@ -84,3 +84,32 @@ async def heard(provider: Provider, request: ModelRequest = ASK) -> list[Delta]:
 
 async def cut(stream: trio.SocketStream) -> None:
     await stream.aclose()
+
+
+async def check_cancel_is_seen(
+    open_provider: Callable[[str], AbstractAsyncContextManager[Provider]], begun: bytes
+) -> None:
+    """Check that a server sees the end of its connection, once an answer that has begun is cancelled.
+
+    Args:
+        open_provider: Opens the provider for a base URL.
+        begun: The beginning of the answer, with some text; nothing follows.
+    """
+    first = trio.Event()
+
+    async def for_ever(stream: trio.SocketStream) -> None:
+        await stream.send_all(HEAD + b"\r\n" + begun)
+
+    async with open_wire(for_ever) as server, open_provider(server.base_url) as provider:
+
+        async def listen() -> None:
+            async with provider.stream(ASK) as deltas:
+                async for _ in deltas:
+                    first.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await first.wait()
+            assert not server.ended.is_set()
+            nursery.cancel_scope.cancel()
+        await server.ended.wait()  # while the provider is still open

@@ -26,7 +26,7 @@ from crush_trio.providers.base import (
     ToolCallStart,
     Usage,
 )
-from wire_kit import ASK, HEAD, Answer, cut, heard, open_wire, response
+from wire_kit import ASK, HEAD, Answer, check_cancel_is_seen, cut, heard, open_wire, response
 
 KEY = "sk-ant-very-secret-1"
 
@@ -218,26 +218,9 @@ async def test_a_connection_is_used_again_after_a_complete_answer() -> None:
 @pytest.mark.promise("R11")
 async def test_a_cancel_is_seen_by_the_server_at_once() -> None:
     """The connection ends, and none is left behind in the client."""
-    first = trio.Event()
-
-    async def for_ever(stream: trio.SocketStream) -> None:
-        await stream.send_all(HEAD + b"\r\n" + BEGIN + TEXT)
-
-    async with open_wire(for_ever) as server:
-        async with open_anthropic_provider(name="p", base_url=server.base_url) as provider:
-
-            async def listen() -> None:
-                async with provider.stream(ASK) as deltas:
-                    async for _ in deltas:
-                        first.set()
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(listen)
-                await first.wait()
-                assert not server.ended.is_set()
-                nursery.cancel_scope.cancel()
-            with trio.fail_after(1):
-                await server.ended.wait()
+    await check_cancel_is_seen(
+        lambda url: open_anthropic_provider(name="p", base_url=url), BEGIN + TEXT
+    )
 
 
 @pytest.mark.promise("A2")

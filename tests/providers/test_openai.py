@@ -22,7 +22,8 @@ from crush_trio.providers.base import (
     TextDelta,
 )
 from crush_trio.providers.openai import open_openai_provider
-from wire_kit import ASK, HEAD, Answer, cut, heard, open_wire, response
+from limits_kit import REAL_LIMIT
+from wire_kit import ASK, HEAD, Answer, check_cancel_is_seen, cut, heard, open_wire, response
 
 KEY = "sk-very-secret-1"
 
@@ -214,40 +215,21 @@ async def test_a_cancel_while_a_request_is_being_sent_waits_for_nobody() -> None
             partial(trio.serve_tcp, stalled, 0, host="127.0.0.1")
         )
         url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/v1"
-        with trio.fail_after(5):
+        with trio.fail_after(REAL_LIMIT):
             async with open_openai_provider(name="p", base_url=url) as provider:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(heard, provider, big)
                     await reading.wait()
                     start = trio.current_time()
                     nursery.cancel_scope.cancel()
-                assert trio.current_time() - start < 1
+                assert trio.current_time() - start < 5  # it takes no time; to wait takes for ever
         servers.cancel_scope.cancel()
 
 
 @pytest.mark.promise("R11")
 async def test_a_cancel_is_seen_by_the_server_at_once() -> None:
     """The connection ends, and none is left behind in the client."""
-    first = trio.Event()
-
-    async def for_ever(stream: trio.SocketStream) -> None:
-        await stream.send_all(HEAD + b"\r\n" + TEXT)
-
-    async with open_wire(for_ever) as server:
-        async with open_openai_provider(name="p", base_url=server.base_url) as provider:
-
-            async def listen() -> None:
-                async with provider.stream(ASK) as deltas:
-                    async for _ in deltas:
-                        first.set()
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(listen)
-                await first.wait()
-                assert not server.ended.is_set()
-                nursery.cancel_scope.cancel()
-            with trio.fail_after(1):
-                await server.ended.wait()
+    await check_cancel_is_seen(lambda url: open_openai_provider(name="p", base_url=url), TEXT)
 
 
 async def test_a_flood_does_not_keep_others_from_running() -> None:
