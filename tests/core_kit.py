@@ -67,6 +67,9 @@ from monitor_kit import watched
 SETTINGS = Settings()
 """The real pauses and graces: virtual time costs nothing."""
 
+LIMIT = 10 * 86_400.0
+"""Virtual seconds that a study or a town may stay open; a test that hangs gets there at once."""
+
 EPOCH = 1_700_000_000
 """Unix seconds at which virtual time begins."""
 
@@ -567,6 +570,8 @@ async def open_study(
 ) -> AsyncGenerator[Study]:
     """Open a store in memory with one session; leaving the block cancels the runs that are left.
 
+    For virtual time, of which there is a bound.
+
     Args:
         answers: The script of the model.
         model: Instead of a scripted one.
@@ -574,7 +579,7 @@ async def open_study(
         settings: Pauses and limits.
         disk: What the store writes to.
     """
-    with watched() as monitor:
+    with watched() as monitor, trio.fail_after(LIMIT):
         async with _open_study(monitor, answers, model, tools, settings, disk or Disk()) as study:
             yield study
 
@@ -708,13 +713,16 @@ async def open_town(
     config: Mapping[str, Any] | None = None,
     shell: Shell = run_shell,
 ) -> AsyncGenerator[Town]:
-    """Open a host with stores that use no thread; leaving the block closes it."""
+    """Open a host with stores that use no thread; leaving the block closes it.
+
+    For virtual time, of which there is a bound.
+    """
     directory, home = tmp_path / "project", tmp_path / "home"
     write_config(directory, **(config or {}))
     home.mkdir(exist_ok=True)
     town = Town(directory, model or ScriptedModel(*answers), Disk())
     env = {"HOME": str(home), "PATH": os.environ["PATH"]}
-    with watched() as monitor:
+    with watched() as monitor, trio.fail_after(LIMIT):
         equipment = Equipment(town.open_provider, None, settings, now, shell, observer=monitor)
         async with open_workspace_host(equipment, town.open_store, env) as host:
             town.host = host

@@ -27,8 +27,6 @@ from crush_trio.tools.base import ToolAnswer, ToolContext
 from crush_trio.wire.events import RunComplete
 from crush_trio.wire.messages import WireMessage, wire_message
 
-LIMIT = 3600
-
 
 def check_nothing_is_shown_that_is_not_stored(
     events: list[object], messages: list[Message]
@@ -47,35 +45,34 @@ async def test_a_full_disk_fails_the_run_with_that_reason(
 ) -> None:
     """Whenever it fills up; what was not stored is not shown, and when there is room again the next
     prompt is answered."""
-    with trio.fail_after(LIMIT):
-        gate = trio.Event()
-        async with open_study([Say("Half"), WaitFor(gate), Say(" done")], "next") as study:
-            if when == "at the prompt":
-                study.disk.full = True
-            if when == "at the end":
-                await break_writes(study.store, "UPDATE", text='"finish"')
-            run = study.prompt()
-            if when == "while it speaks":
-                await study.until_text("Half")
-                await wait_all_tasks_blocked()
-                study.disk.full = True
-            gate.set()
-            await run.finished.wait()
-            assert run.outcome == "failed"
-            assert "disk I/O" in run.ending.error or "disk is full" in run.ending.error
-            check_ends(study.events, [run])
-            shown = [event.payload for event in study.events]
-            check_nothing_is_shown_that_is_not_stored(list(shown), await study.messages())
-            study.disk.full = False
-            if when == "at the end":
-                await mend_writes(study.store)
-            again = await study.play("go on")
-            assert again.outcome == "completed"
-            request = scripted(study.model).requests[-1]
-            assert request.messages[-1].text == "go on"
-            stored = [m.text for m in await study.messages() if m.role == "user"]
-            asked = [m.text for m in request.messages if m.role == "user"]
-            assert asked == stored, "the model is told what is stored, and nothing else"
+    gate = trio.Event()
+    async with open_study([Say("Half"), WaitFor(gate), Say(" done")], "next") as study:
+        if when == "at the prompt":
+            study.disk.full = True
+        if when == "at the end":
+            await break_writes(study.store, "UPDATE", text='"finish"')
+        run = study.prompt()
+        if when == "while it speaks":
+            await study.until_text("Half")
+            await wait_all_tasks_blocked()
+            study.disk.full = True
+        gate.set()
+        await run.finished.wait()
+        assert run.outcome == "failed"
+        assert "disk I/O" in run.ending.error or "disk is full" in run.ending.error
+        check_ends(study.events, [run])
+        shown = [event.payload for event in study.events]
+        check_nothing_is_shown_that_is_not_stored(list(shown), await study.messages())
+        study.disk.full = False
+        if when == "at the end":
+            await mend_writes(study.store)
+        again = await study.play("go on")
+        assert again.outcome == "completed"
+        request = scripted(study.model).requests[-1]
+        assert request.messages[-1].text == "go on"
+        stored = [m.text for m in await study.messages() if m.role == "user"]
+        asked = [m.text for m in request.messages if m.role == "user"]
+        assert asked == stored, "the model is told what is stored, and nothing else"
 
 
 @pytest.mark.promise("C2", "R4")
@@ -84,24 +81,23 @@ async def test_a_cancelled_run_on_a_full_disk_stays_cancelled(
     when: str, autojump_clock: MockClock
 ) -> None:
     """With the error beside it, wherever the write failed."""
-    with trio.fail_after(LIMIT):
-        async with open_study([Say("Half"), Hang()], "next") as study:
-            run = study.prompt()
-            await study.until_text("Half")
-            await wait_all_tasks_blocked()
-            if when == "before the cancel":
-                study.disk.full = True
-                study.lane.cancel("test")
-            else:
-                study.lane.cancel("test")
-                study.disk.full = True
-            await run.finished.wait()
-            assert run.outcome == "cancelled"
-            assert "disk is full" in run.ending.error
-            (done,) = [e.payload for e in study.events if isinstance(e.payload, RunComplete)]
-            assert (done.cancelled, done.error) == (True, run.ending.error)
-            study.disk.full = False
-            assert (await study.play("go on")).text == "next"
+    async with open_study([Say("Half"), Hang()], "next") as study:
+        run = study.prompt()
+        await study.until_text("Half")
+        await wait_all_tasks_blocked()
+        if when == "before the cancel":
+            study.disk.full = True
+            study.lane.cancel("test")
+        else:
+            study.lane.cancel("test")
+            study.disk.full = True
+        await run.finished.wait()
+        assert run.outcome == "cancelled"
+        assert "disk is full" in run.ending.error
+        (done,) = [e.payload for e in study.events if isinstance(e.payload, RunComplete)]
+        assert (done.cancelled, done.error) == (True, run.ending.error)
+        study.disk.full = False
+        assert (await study.play("go on")).text == "next"
 
 
 @pytest.mark.promise("C2", "R4", "R9")
@@ -109,24 +105,23 @@ async def test_a_prompt_that_could_not_be_stored_is_never_told_to_the_model(
     autojump_clock: MockClock,
 ) -> None:
     """Wherever a cancel strikes: before the write, while it is under way, or when it has failed."""
-    with trio.fail_after(LIMIT):
-        outcomes: set[str | None] = set()
-        async with open_study() as study:
-            for steps in range(12):
-                await break_writes(study.store, role="user")
-                run = study.prompt("lost")
-                for _ in range(steps):
-                    await trio.lowlevel.checkpoint()
-                receipt = study.lane.cancel("test")
-                await run.finished.wait()
-                await mend_writes(study.store)
-                outcomes.add(run.outcome)
-                assert run.outcome == ("cancelled" if run in receipt.runs else "failed")
-                assert "disk I/O error" in run.ending.error or steps < 2
-                await study.play("go on")
-                request = scripted(study.model).requests[-1]
-                assert {m.text for m in request.messages if m.role == "user"} == {"go on"}
-        assert outcomes == {"cancelled", "failed"}
+    outcomes: set[str | None] = set()
+    async with open_study() as study:
+        for steps in range(12):
+            await break_writes(study.store, role="user")
+            run = study.prompt("lost")
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            receipt = study.lane.cancel("test")
+            await run.finished.wait()
+            await mend_writes(study.store)
+            outcomes.add(run.outcome)
+            assert run.outcome == ("cancelled" if run in receipt.runs else "failed")
+            assert "disk I/O error" in run.ending.error or steps < 2
+            await study.play("go on")
+            request = scripted(study.model).requests[-1]
+            assert {m.text for m in request.messages if m.role == "user"} == {"go on"}
+    assert outcomes == {"cancelled", "failed"}
 
 
 @pytest.mark.promise("C2", "R9")
@@ -134,27 +129,26 @@ async def test_a_result_that_was_refused_once_is_answered_at_the_end(
     autojump_clock: MockClock,
 ) -> None:
     """A write that fails by itself, on a disk that works before and behind it."""
-    with trio.fail_after(LIMIT):
 
-        async def huge(_: ToolContext) -> ToolAnswer:
-            await trio.lowlevel.checkpoint()
-            return ToolAnswer("lost")
+    async def huge(_: ToolContext) -> ToolAnswer:
+        await trio.lowlevel.checkpoint()
+        return ToolAnswer("lost")
 
-        script = [[Call("look"), Call("huge")], "next"]
-        async with open_study(*script, tools=[tool("look"), FunctionTool("huge", huge)]) as study:
-            await break_writes(study.store, text="lost")
-            run = await study.play()
-            assert run.outcome == "failed"
-            assert "disk I/O error" in run.ending.error
-            messages = await study.messages()
-            check_history(messages)
-            assert told(messages)[1:] == [
-                "assistant error",
-                "tool stop done",
-                f"tool stop {FAILED_RESULT}",
-            ]
-            assert (await study.play("go on")).text == "next"
-            check_history(await study.messages())
+    script = [[Call("look"), Call("huge")], "next"]
+    async with open_study(*script, tools=[tool("look"), FunctionTool("huge", huge)]) as study:
+        await break_writes(study.store, text="lost")
+        run = await study.play()
+        assert run.outcome == "failed"
+        assert "disk I/O error" in run.ending.error
+        messages = await study.messages()
+        check_history(messages)
+        assert told(messages)[1:] == [
+            "assistant error",
+            "tool stop done",
+            f"tool stop {FAILED_RESULT}",
+        ]
+        assert (await study.play("go on")).text == "next"
+        check_history(await study.messages())
 
 
 @pytest.mark.promise("C2", "R1")
@@ -163,25 +157,24 @@ async def test_a_commit_that_never_comes_does_not_hold_the_run_for_ever(
 ) -> None:
     """A database that another program keeps locked: the end is given up after its bound; what was
     posted is written when the lock is gone, and the next prompt is told the whole conversation."""
-    with trio.fail_after(LIMIT):
-        async with open_study([Say("Half"), Hang()], "next") as study:
-            run = study.prompt()
-            await study.until_text("Half")
-            await wait_all_tasks_blocked()
-            study.disk.stuck = True
-            study.lane.cancel("test")
-            begun = trio.current_time()
-            await run.finished.wait()
-            assert trio.current_time() - begun == pytest.approx(5, abs=0.01)
-            assert run.outcome == "cancelled"
-            assert "in time" in run.ending.error
-            again = study.prompt("go on")
-            await wait_all_tasks_blocked()
-            study.disk.let_go()
-            await again.finished.wait()
-            assert told(await study.messages())[1] == "assistant canceled Half"
-            request = scripted(study.model).requests[-1]
-            assert [m.text for m in request.messages] == ["hello", "Half", "go on"]
+    async with open_study([Say("Half"), Hang()], "next") as study:
+        run = study.prompt()
+        await study.until_text("Half")
+        await wait_all_tasks_blocked()
+        study.disk.stuck = True
+        study.lane.cancel("test")
+        begun = trio.current_time()
+        await run.finished.wait()
+        assert trio.current_time() - begun == pytest.approx(5, abs=0.01)
+        assert run.outcome == "cancelled"
+        assert "in time" in run.ending.error
+        again = study.prompt("go on")
+        await wait_all_tasks_blocked()
+        study.disk.let_go()
+        await again.finished.wait()
+        assert told(await study.messages())[1] == "assistant canceled Half"
+        request = scripted(study.model).requests[-1]
+        assert [m.text for m in request.messages] == ["hello", "Half", "go on"]
 
 
 # --- tools ----------------------------------------------------------------------------------------------
@@ -208,21 +201,18 @@ async def test_a_tool_that_raises_anything_is_a_result_for_the_model(
         await trio.lowlevel.checkpoint()
         raise error
 
-    with trio.fail_after(LIMIT):
-        script = [[Call("break"), Call("look")], "done"]
-        tools = [tool("look"), FunctionTool("break", breaking, parallel=parallel)]
-        async with open_study(*script, tools=tools) as study:
-            run = await study.play()
-            assert (run.outcome, run.text) == ("completed", "done")
-            results = {
-                each.name: each
-                for message in await study.messages()
-                for each in message.tool_results
-            }
-            assert results["break"].is_error
-            assert results["break"].content == "the tool break failed: broken"
-            assert results["look"].content == "done"
-            check_history(await study.messages())
+    script = [[Call("break"), Call("look")], "done"]
+    tools = [tool("look"), FunctionTool("break", breaking, parallel=parallel)]
+    async with open_study(*script, tools=tools) as study:
+        run = await study.play()
+        assert (run.outcome, run.text) == ("completed", "done")
+        results = {
+            each.name: each for message in await study.messages() for each in message.tool_results
+        }
+        assert results["break"].is_error
+        assert results["break"].content == "the tool break failed: broken"
+        assert results["look"].content == "done"
+        check_history(await study.messages())
 
 
 @pytest.mark.promise("C3", "R9")
@@ -244,13 +234,12 @@ async def test_what_a_tool_says_that_cannot_be_stored_does_not_fail_the_run(
         await trio.lowlevel.checkpoint()
         return answer
 
-    with trio.fail_after(LIMIT):
-        async with open_study(Call("odd"), "done", tools=[FunctionTool("odd", odd)]) as study:
-            run = await study.play()
-            assert run.outcome == "completed"
-            ((result,),) = [m.tool_results for m in await study.messages() if m.role == "tool"]
-            assert result.is_error is is_error
-            assert content in result.content
+    async with open_study(Call("odd"), "done", tools=[FunctionTool("odd", odd)]) as study:
+        run = await study.play()
+        assert run.outcome == "completed"
+        ((result,),) = [m.tool_results for m in await study.messages() if m.role == "tool"]
+        assert result.is_error is is_error
+        assert content in result.content
 
 
 @pytest.mark.promise("C3", "R9")
@@ -258,18 +247,17 @@ async def test_calls_that_make_no_sense_are_results_for_the_model(
     autojump_clock: MockClock,
 ) -> None:
     """An unknown tool; arguments beyond repair; arguments nested beyond reason."""
-    with trio.fail_after(LIMIT):
-        looked = tool("look")
-        calls = [Call("nothing"), Call("look", "no json"), Call("look", '{"a":' * 5000)]
-        async with open_study(calls, "done", tools=[looked]) as study:
-            run = await study.play()
-            assert run.outcome == "completed"
-            results = [m.tool_results[0] for m in await study.messages() if m.role == "tool"]
-            assert [result.is_error for result in results] == [True] * 3
-            assert "tool not found: nothing. Available tools: look" in results[0].content
-            assert "not valid JSON" in results[1].content
-            assert looked.ran == []
-            check_history(await study.messages())
+    looked = tool("look")
+    calls = [Call("nothing"), Call("look", "no json"), Call("look", '{"a":' * 5000)]
+    async with open_study(calls, "done", tools=[looked]) as study:
+        run = await study.play()
+        assert run.outcome == "completed"
+        results = [m.tool_results[0] for m in await study.messages() if m.role == "tool"]
+        assert [result.is_error for result in results] == [True] * 3
+        assert "tool not found: nothing. Available tools: look" in results[0].content
+        assert "not valid JSON" in results[1].content
+        assert looked.ran == []
+        check_history(await study.messages())
 
 
 # --- clocks -------------------------------------------------------------------------------------------
@@ -280,28 +268,27 @@ async def test_a_clock_that_is_set_back_does_not_mix_up_the_conversation(
     autojump_clock: MockClock,
 ) -> None:
     """Between two prompts and within a turn: what was said later is read later, also by Crush."""
-    with trio.fail_after(LIMIT):
-        script = ["first", [Call("look")], "second", "the summary", "third"]
+    script = ["first", [Call("look")], "second", "the summary", "third"]
 
-        async def look(_: ToolContext) -> ToolAnswer:
-            await trio.lowlevel.checkpoint()
-            study.set_back = 7200
-            return ToolAnswer("seen")
+    async def look(_: ToolContext) -> ToolAnswer:
+        await trio.lowlevel.checkpoint()
+        study.set_back = 7200
+        return ToolAnswer("seen")
 
-        async with open_study(*script, tools=[FunctionTool("look", look)]) as study:
-            await study.play("one")
-            study.set_back = 3600
-            await study.play("two")
-            study.histories.drop(study.session_id)
-            await study.summarize().finished.wait()
-            messages = await study.messages()
-            assert [(message.role, message.text) for message in messages] == [
-                ("user", "one"),
-                ("assistant", "first"),
-                ("user", "two"),
-                ("assistant", ""),
-                ("tool", ""),
-                ("assistant", "second"),
-                ("assistant", "the summary"),
-            ]
-            check_history(messages)
+    async with open_study(*script, tools=[FunctionTool("look", look)]) as study:
+        await study.play("one")
+        study.set_back = 3600
+        await study.play("two")
+        study.histories.drop(study.session_id)
+        await study.summarize().finished.wait()
+        messages = await study.messages()
+        assert [(message.role, message.text) for message in messages] == [
+            ("user", "one"),
+            ("assistant", "first"),
+            ("user", "two"),
+            ("assistant", ""),
+            ("tool", ""),
+            ("assistant", "second"),
+            ("assistant", "the summary"),
+        ]
+        check_history(messages)
