@@ -216,6 +216,17 @@ async def test_a_configuration_that_breaks_while_it_is_used_is_refused_and_the_o
             assert (await place.session.prompt("hello")).text == "ok"
 
 
+async def test_hooks_that_are_not_run_are_told_in_the_log(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody may rely on one as a guard."""
+    hooks = {"PreToolUse": [{"command": "./guard.sh"}]}
+    with trio.fail_after(LIMIT):
+        async with open_world(tmp_path, document=config(hooks=hooks)) as world:
+            async with world.visit():
+                assert "hooks are configured, and are not run yet" in caplog.text
+
+
 @pytest.mark.promise("C4")
 async def test_a_workspace_without_a_model_says_so(
     autojump_clock: MockClock, tmp_path: Path

@@ -339,11 +339,21 @@ async def test_r57_skills_are_found_when_the_workspace_is_opened(tmp_path: Path)
     skill.parent.mkdir(parents=True)
     skill.write_text("---\nname: jump\ndescription: Jumps high.\n---\nBend your knees.\n")
     async with real(tmp_path, "one") as visitor:
-        (info,) = await visitor.get("/skills")
+        info, *builtin = await visitor.get("/skills")
         assert (info["id"], info["label"]) == (str(skill), "project:jump")
+        names = ["crush-config", "crush-hooks", "jq"]
+        assert [other["label"] for other in builtin] == [f"system:{name}" for name in names]
         assert (await visitor.get(""))["skills"] == [
-            {"name": "jump", "path": str(skill), "state": 0}
+            {"name": "jump", "path": str(skill), "state": 0},
+            *({"name": n, "path": f"crush://skills/{n}/SKILL.md", "state": 0} for n in names),
         ]
+        own = await visitor.post("/skills/read", {"skill_id": builtin[2]["id"]})
+        assert own.json["result"] | {"description": ""} == {
+            "name": "jq",
+            "description": "",
+            "source": "system",
+            "builtin": True,
+        }
         read = await visitor.post("/skills/read", {"skill_id": info["id"]})
         assert base64.b64decode(read.json["content"]) == skill.read_bytes()
         await visitor.prompt()

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from crush_trio.errors import BadRequestError
-from crush_trio.skills import Skills, discover
+from crush_trio.skills import Skill, Skills, discover
+from crush_trio.skills.builtin import BUILTIN
+from crush_trio.skills.skill import read_skill
 
 
 def write_skill(directory: Path, name: str, head: str | None = None, body: str = "Jump.\n") -> Path:
@@ -21,7 +23,7 @@ def write_skill(directory: Path, name: str, head: str | None = None, body: str =
 
 def found(tmp_path: Path, *places: str, disabled: tuple[str, ...] = ()) -> Skills:
     directories = [tmp_path / place for place in places or ("project/.crush/skills",)]
-    return discover(directories, tmp_path / "project", disabled=disabled)
+    return discover(directories, tmp_path / "project", disabled=disabled, builtin=())
 
 
 def test_a_skill_is_found_with_what_its_head_says(tmp_path: Path) -> None:
@@ -109,3 +111,30 @@ def test_models_are_told_what_there_is_and_where(tmp_path: Path) -> None:
     )
     assert "hidden" not in prompt
     assert Skills().prompt == ""
+
+
+# --- those that come with the program --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("skill", BUILTIN, ids=lambda skill: skill.name)
+def test_a_builtin_skill_is_what_is_said_of_it(skill: Skill) -> None:
+    """Discovery reads no file of them; their texts are skills like any other (agent contract 7.3)."""
+    written = read_skill(skill.path, "system")
+    assert written == skill
+    assert skill.info.id == f"crush://skills/{skill.name}/SKILL.md"
+    assert (skill.info.label, skill.info.source) == (f"system:{skill.name}", "system")
+
+
+def test_builtin_skills_come_first_and_can_be_replaced_and_disabled(tmp_path: Path) -> None:
+    """A user's skill of the same name counts; models are told which are built in."""
+    own = write_skill(tmp_path / "user", "jq")
+    skills = discover([tmp_path / "user"], tmp_path / "project", disabled={"crush-hooks"})
+    assert {skill.id for skill in skills.usable} == {
+        "crush://skills/crush-config/SKILL.md",
+        str(own),
+    }
+    assert [state.name for state in skills.states] == ["jq", "crush-config", "crush-hooks", "jq"]
+    assert skills.prompt.count("<type>builtin</type>") == 1
+    read = skills.read("crush://skills/crush-config/SKILL.md")
+    assert b"# Configuration" in read.content
+    assert read.result.builtin

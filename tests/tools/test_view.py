@@ -181,6 +181,25 @@ async def test_a_file_that_is_a_skill_is_told_as_one(tmp_path: Path) -> None:
     }
 
 
+async def test_a_builtin_skill_is_shown_by_its_id(tmp_path: Path) -> None:
+    """Unasked and whole, and told as loaded; an id that there is not is no file (agent 2.6)."""
+    with trio.fail_after(5):
+        async with open_toolbox(tmp_path) as box:
+            loaded = await box.call("view", file_path="crush://skills/jq/SKILL.md")
+            assert box.asked == []
+            missing = await box.call("view", file_path="crush://skills/../view.py")
+    assert "# JSON with jq" in loaded.content
+    assert loaded.metadata is not None
+    about = {key: loaded.metadata[key] for key in ("file_path", "resource_type", "resource_name")}
+    assert about == {
+        "file_path": "crush://skills/jq/SKILL.md",
+        "resource_type": "skill",
+        "resource_name": "jq",
+    }
+    assert missing.is_error
+    assert "not found" in missing.content
+
+
 async def test_files_of_skills_are_shown_unasked_and_whole(tmp_path: Path) -> None:
     """Their directories may be anywhere (agent contract 2.6)."""
     inside, skills = tmp_path / "inside", tmp_path / "skills"

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 import attrs
 
 from crush_trio.errors import BadRequestError
+from crush_trio.skills.builtin import BUILTIN
 from crush_trio.skills.skill import FILE_NAME, Skill, SkillError, read_skill
 from crush_trio.wire.skills import SkillContent, SkillResult, SkillSource, SkillState
 
@@ -24,6 +25,9 @@ RULES = """\
 A description only says when a skill is of use. If one fits the task, read the file at its location
 with `view` before you act, and follow it. Supporting files are in the same directory.
 </skills_usage>"""
+
+BUILTIN_TYPE = "    <type>builtin</type>\n"
+"""What models are told beside the location of a skill that comes with the program."""
 
 
 @attrs.frozen
@@ -39,14 +43,15 @@ class Skills:
         Raises:
             BadRequestError: there is no such skill, or its file cannot be read any more.
         """
-        skill = next((each for each in self.usable if str(each.path) == skill_id), None)
+        skill = next((each for each in self.usable if each.id == skill_id), None)
         if skill is None:
             raise BadRequestError(f"skill not found: {skill_id}")
         try:
             content = skill.path.read_bytes()
         except OSError as error:
             raise BadRequestError(f'read skill "{skill_id}": {error}') from error
-        result = SkillResult(skill.name, skill.description, skill.source, builtin=False)
+        builtin = skill.source == "system"
+        result = SkillResult(skill.name, skill.description, skill.source, builtin=builtin)
         return SkillContent(content, result)
 
     @property
@@ -55,7 +60,8 @@ class Skills:
         blocks = "".join(
             f"  <skill>\n    <name>{escape(skill.name)}</name>\n"
             f"    <description>{escape(skill.description)}</description>\n"
-            f"    <location>{escape(str(skill.path))}</location>\n  </skill>\n"
+            f"    <location>{escape(skill.id)}</location>\n"
+            f"{BUILTIN_TYPE if skill.source == 'system' else ''}  </skill>\n"
             for skill in self.usable
             if skill.for_models
         )
@@ -63,30 +69,37 @@ class Skills:
 
 
 def discover(
-    directories: Iterable[str | Path], project: Path, *, disabled: Collection[str] = ()
+    directories: Iterable[str | Path],
+    project: Path,
+    *,
+    disabled: Collection[str] = (),
+    builtin: Iterable[Skill] = BUILTIN,
 ) -> Skills:
-    """Return the skills below some directories; of two with one name the later one counts. Blocks.
+    """Return the program's own skills and those below some directories. Blocks if there are any.
+
+    Of two with one name the later one counts.
 
     Args:
         directories: Where to look, in order; those that are missing are skipped.
         project: What is below it belongs to the project, everything else to the user.
         disabled: Names of skills to leave out.
+        builtin: The program's own.
     """
-    found: dict[str, Skill] = {}
-    states: dict[Path, SkillState] = {}
+    found = {skill.name.casefold(): skill for skill in builtin}
+    states = {skill.id: SkillState(skill.name, skill.id, 0) for skill in found.values()}
     for path in dict.fromkeys(_files(directories)):
         source: SkillSource = "project" if path.is_relative_to(project) else "user"
         try:
             skill = read_skill(path, source)
         except SkillError as error:
-            states[path] = SkillState("", str(path), 1, str(error))
+            states[str(path)] = SkillState("", str(path), 1, str(error))
             continue
-        states[path] = SkillState(skill.name, str(path), 0)
+        states[str(path)] = SkillState(skill.name, str(path), 0)
         found[skill.name.casefold()] = skill
     usable = [skill for skill in found.values() if skill.name not in disabled]
     return Skills(
-        tuple(sorted(usable, key=lambda skill: str(skill.path))),
-        tuple(states[path] for path in sorted(states, key=str)),
+        tuple(sorted(usable, key=lambda skill: skill.id)),
+        tuple(states[path] for path in sorted(states)),
     )
 
 

@@ -14,6 +14,9 @@ from crush_trio.wire.skills import SkillInfo, SkillSource
 
 FILE_NAME = "SKILL.md"
 
+SCHEME = "crush://skills/"
+"""What the ids of skills begin with that come with the program (wire contract 3.15)."""
+
 NAME = re.compile(r"[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*")
 NAME_LENGTH, DESCRIPTION_LENGTH, COMPATIBILITY_LENGTH = 64, 1024, 500
 """What the head of a skill may hold (agent contract 7.3)."""
@@ -41,7 +44,7 @@ class Skill:
     """A skill that can be used.
 
     Attributes:
-        path: Its file, which is also its id.
+        path: Its file.
         for_models: Whether models are told of it.
         user_invocable: Whether it is offered to users as a command.
     """
@@ -54,10 +57,17 @@ class Skill:
     for_models: bool = True
 
     @property
+    def id(self) -> str:
+        """What it is asked for by: its file, but for one that comes with the program."""
+        if self.source == "system":
+            return f"{SCHEME}{self.name}/{FILE_NAME}"
+        return str(self.path)
+
+    @property
     def info(self) -> SkillInfo:
         """The skill as clients are told of it (wire contract 3.15)."""
         return SkillInfo(
-            id=str(self.path),
+            id=self.id,
             name=self.name,
             description=self.description,
             label=f"{self.source}:{self.path.parent.name}",

@@ -10,7 +10,8 @@ from typing import Annotated
 import msgspec
 
 from crush_trio.errors import BadRequestError
-from crush_trio.skills.skill import SkillError, read_skill
+from crush_trio.skills.builtin import builtin_skill
+from crush_trio.skills.skill import SCHEME, Skill, SkillError, read_skill
 from crush_trio.tools.arguments import required
 from crush_trio.tools.base import ToolAnswer, ToolContext, denied
 from crush_trio.tools.builtin import Builtin
@@ -52,6 +53,8 @@ class View(Builtin[ViewParams]):
     async def call(self, params: ViewParams, context: ToolContext) -> ToolAnswer:
         """Answer with numbered lines, or with a picture."""
         required(file_path=params.file_path)
+        if params.file_path.startswith(SCHEME):
+            return await _builtin(params)
         around = context.around
         path = absolute(params.file_path, around.working_dir)
         skill = any(is_inside(path, directory) for directory in around.skills_paths)
@@ -85,13 +88,29 @@ class View(Builtin[ViewParams]):
         )
 
 
+async def _builtin(params: ViewParams) -> ToolAnswer:
+    """Answer with a skill that comes with the program; its location is no path."""
+    skill = builtin_skill(params.file_path)
+    if skill is None:
+        raise BadRequestError(f"File not found: {params.file_path}")
+    limit = params.limit if params.limit > 0 else UNLIMITED
+    read = partial(read_section, str(skill.path), max(params.offset, 0), limit, None)
+    section = await work_on(0, read)
+    metadata = {"file_path": skill.id, "content": section.text, **_about(skill)}
+    return ToolAnswer(f"<file>\n{section.numbered()}\n</file>\n", metadata=metadata)
+
+
 def _skill(path: str) -> dict[str, str]:
     """Return what clients are told of a file that is a skill: they show that it was loaded. Blocks."""
     try:
         found = read_skill(Path(path), "user")
     except SkillError:
         return {}
-    about = {"resource_name": found.name, "resource_description": found.description}
+    return _about(found)
+
+
+def _about(skill: Skill) -> dict[str, str]:
+    about = {"resource_name": skill.name, "resource_description": skill.description}
     return {"resource_type": "skill", **about}
 
 

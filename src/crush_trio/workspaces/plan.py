@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,8 @@ from crush_trio.tools.files import expanded
 from crush_trio.wire.workspaces import CreateWorkspace
 from crush_trio.workspaces.equipment import Equipment
 from crush_trio.workspaces.wanted import WantedWorkspace
+
+logger = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -69,6 +72,8 @@ async def make_plan(wanted: WantedWorkspace, equipment: Equipment, env: Mapping[
         data_dir=request.data_dir,
         debug=request.debug,
     )
+    if config.wire.hooks:
+        logger.warning("%s: hooks are configured, and are not run yet", wanted.directory)
     return Plan(request, wanted.directory, config, wanted.id, env)
 
 
@@ -76,8 +81,6 @@ async def find_skills(plan: Plan) -> Skills:
     """Return the skills that there are now; a look around takes a thread."""
     await trio.lowlevel.checkpoint()
     places = [path for path in plan.skills_paths if Path(path).is_dir()]  # noqa: ASYNC240
-    if not places:
-        return Skills()
     disabled = plan.config.wire.given_options.disabled_skills
-    project = find_project(plan.directory).root
-    return await trio.to_thread.run_sync(partial(discover, places, project, disabled=disabled))
+    look = partial(discover, places, find_project(plan.directory).root, disabled=disabled)
+    return await trio.to_thread.run_sync(look) if places else look()
