@@ -92,7 +92,8 @@ def sessions() -> set[str]:
 
 
 def sources() -> Iterator[str]:
-    for folder in ("src", "bench", "fuzz", "mutants"):
+    yield (ROOT / "noxfile.py").read_text("utf-8")
+    for folder in ("src", "bench", "fuzz", "mutants", "tests_browser"):
         for path in (ROOT / folder).rglob("*.py"):
             yield path.read_text("utf-8")
 

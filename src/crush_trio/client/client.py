@@ -95,7 +95,7 @@ class Client:
         Args:
             path: An absolute path on the server's machine.
             yolo: Grant all permissions unasked. The first creator's flags win.
-            debug: Log more.
+            debug: Told to all clients as ``options.debug``; the server logs no more for it.
             data_dir: Where the workspace stores its data; empty for the configured place.
             env: Environment of tools, as ``KEY=VALUE``.
             linger: Leave without a goodbye: runs go on, and the workspace stays for a grace.
