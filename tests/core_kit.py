@@ -141,10 +141,11 @@ async def rows(store: Store, query: str, *values: object) -> list[tuple[Any, ...
 async def break_writes(
     store: Store, statement: str = "INSERT", *, role: str = "%", text: str = ""
 ) -> None:
-    """Let a store refuse to insert or update messages of a role that hold a text, until mended."""
+    """Let a store refuse to change messages of a role that hold a text, until mended."""
+    row = "OLD" if statement == "DELETE" else "NEW"
     trigger = (
         f"CREATE TEMP TRIGGER broken BEFORE {statement} ON main.messages "
-        f"WHEN NEW.role LIKE '{role}' AND NEW.parts LIKE '%{text}%' "
+        f"WHEN {row}.role LIKE '{role}' AND {row}.parts LIKE '%{text}%' "
         "BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
     )
     await store._writer.post(lambda writing: (writing.execute(trigger), None)).wait()

@@ -32,6 +32,7 @@ def error_text(error: BaseException) -> str:
         return error_text(error.exceptions[0])  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     try:
         text = error.text if isinstance(error, CrushTrioError) else str(error)
+        text = f"exit({text}) was called" if isinstance(error, SystemExit) else text
     except Exception:  # noqa: BLE001 -- somebody's error that cannot even say what it is (C3)
         text = ""
     return (text or type(error).__name__).encode("utf-8", "replace").decode()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -19,9 +22,17 @@ from core_kit import (
     told,
     tool,
 )
-from crush_trio.agent.step import FAILED_RESULT
+from crush_trio.agent.step import CANCELLED_RESULT, FAILED_RESULT
 from crush_trio.errors import StoreError
 from crush_trio.messages import Message
+from crush_trio.providers.base import (
+    Delta,
+    ModelRequest,
+    StreamEnd,
+    TextDelta,
+    ToolCallEnd,
+    ToolCallStart,
+)
 from crush_trio.providers.scripted import Call, Hang, Say, WaitFor
 from crush_trio.tools.base import ToolAnswer, ToolContext
 from crush_trio.wire.events import RunComplete
@@ -215,6 +226,81 @@ async def test_a_tool_that_raises_anything_is_a_result_for_the_model(
         check_history(await study.messages())
 
 
+async def stray_cancel() -> trio.Cancelled:
+    """Return a cancel that has escaped from its scope."""
+    found: list[trio.Cancelled] = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as cancelled:
+            found.append(cancelled)
+            raise
+    return found[0]
+
+
+@pytest.mark.promise("C3", "R9")
+@pytest.mark.parametrize("how", ["a cancel", "a cancel and an error", "an exit"])
+@pytest.mark.parametrize("parallel", [False, True])
+async def test_a_tool_that_lets_out_what_would_end_us_is_a_result_for_the_model(
+    how: str, parallel: bool, autojump_clock: MockClock
+) -> None:
+    """A cancel of a scope of its own, or ``sys.exit``: the other calls are carried out all the same."""
+
+    async def breaking(_: ToolContext) -> ToolAnswer:
+        cancelled = await stray_cancel()
+        match how:
+            case "a cancel":
+                raise cancelled
+            case "an exit":
+                raise SystemExit(3)
+            case _:
+                raise BaseExceptionGroup("two", [cancelled, ValueError("broken")])
+
+    script = [[Call("break"), Call("look")], "done"]
+    tools = [tool("look"), FunctionTool("break", breaking, parallel=parallel)]
+    async with open_study(*script, tools=tools) as study:
+        run = await study.play()
+        assert (run.outcome, run.text) == ("completed", "done")
+        messages = await study.messages()
+        results = {each.name: each for message in messages for each in message.tool_results}
+        assert results["look"].content == "done"
+        assert results["break"].is_error
+        why = {"a cancel": "it was cancelled from within", "an exit": "exit(3) was called"}
+        assert results["break"].content == f"the tool break failed: {why.get(how, 'broken')}"
+        check_history(messages)
+
+
+@pytest.mark.promise("R5")
+@pytest.mark.parametrize("parallel", [False, True])
+async def test_a_cancel_of_ours_passes_through_a_tool(
+    parallel: bool, autojump_clock: MockClock
+) -> None:
+    """Also beside something that the tool raises then."""
+
+    async def falling() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("broken")
+
+    async def waiting(_: ToolContext) -> ToolAnswer:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(falling)
+            await trio.sleep_forever()
+        raise AssertionError
+
+    wait = FunctionTool("wait", waiting, parallel=parallel)
+    async with open_study([Call("wait"), Call("wait")], tools=[wait]) as study:
+        run = study.prompt()
+        await wait_all_tasks_blocked()
+        study.lane.cancel("test")
+        await run.finished.wait()
+        assert (run.outcome, len(wait.ran)) == ("cancelled", 2 if parallel else 1)
+        assert told(await study.messages())[-1] == f"tool stop {CANCELLED_RESULT}"
+        check_history(await study.messages())
+
+
 @pytest.mark.promise("C3", "R9")
 @pytest.mark.parametrize(
     ("answer", "is_error", "content"),
@@ -257,6 +343,103 @@ async def test_calls_that_make_no_sense_are_results_for_the_model(
         assert "tool not found: nothing. Available tools: look" in results[0].content
         assert "not valid JSON" in results[1].content
         assert looked.ran == []
+        check_history(await study.messages())
+
+
+# --- providers ----------------------------------------------------------------------------------------
+
+
+@attrs.define(eq=False)
+class OwnProvider:
+    """A provider of somebody's own: each answer is a function that yields deltas."""
+
+    answers: list[Callable[[], AsyncGenerator[Delta]]]
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Delta]]:
+        """Play the next answer, whatever is asked."""
+        del request
+        answer = self.answers.pop(0)()
+        async with aclosing(answer):
+            yield answer
+
+
+async def fine() -> AsyncGenerator[Delta]:
+    """Answer as one should."""
+    await trio.lowlevel.checkpoint()
+    yield TextDelta("fine")
+    yield StreamEnd("end_turn")
+
+
+@pytest.mark.promise("C3", "R7", "R13")
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("a cancel", "the provider was cancelled from within"),
+        ("an exit", "exit(3) was called"),
+        ("no id", "the provider announced a tool call without an id"),
+    ],
+)
+async def test_a_provider_that_lets_out_what_would_end_us_fails_its_run_with_a_reason(
+    how: str, reason: str, autojump_clock: MockClock
+) -> None:
+    """And nothing else: the next prompt is answered."""
+
+    async def breaking() -> AsyncGenerator[Delta]:
+        yield TextDelta("Well")
+        if how == "no id":
+            yield ToolCallStart("", "look")
+        if how == "an exit":
+            raise SystemExit(3)
+        raise await stray_cancel()
+
+    async with open_study(model=OwnProvider([breaking, fine])) as study:
+        run = await study.play()
+        assert (run.outcome, run.text, run.ending.error) == ("failed", "Well", reason)
+        assert (await study.play("go on")).text == "fine"
+        check_history(await study.messages())
+        check_ends(study.events, [run])
+
+
+@pytest.mark.promise("C3", "R5")
+async def test_a_provider_that_never_waits_can_be_cancelled_and_holds_up_nobody(
+    autojump_clock: MockClock,
+) -> None:
+    """It has the next delta ready at once, for ever."""
+    said = 0
+
+    async def endless() -> AsyncGenerator[Delta]:
+        nonlocal said
+        while said < 20_000:  # for ever, but this test ends
+            said += 1
+            yield TextDelta("x")
+
+    async with open_study(model=OwnProvider([endless, fine])) as study:
+        run = study.prompt()
+        await study.until_text("x")
+        study.lane.cancel("test")
+        await run.finished.wait()
+        assert run.outcome == "cancelled"
+        assert len(run.text) == said < 20_000
+        assert (await study.play("go on")).text == "fine"
+        check_history(await study.messages())
+
+
+@pytest.mark.promise("R9")
+async def test_a_call_whose_name_cannot_be_encoded_does_not_spoil_the_conversation(
+    autojump_clock: MockClock,
+) -> None:
+    """Half a surrogate pair in an id or a name: it is stored as something that can be."""
+
+    async def odd() -> AsyncGenerator[Delta]:
+        await trio.lowlevel.checkpoint()
+        yield ToolCallStart("call\ud800", "lo\ud800ok")
+        yield ToolCallEnd("call\ud800", "lo\ud800ok", "{}")
+        yield StreamEnd("tool_use")
+
+    async with open_study(model=OwnProvider([odd, fine]), tools=[tool("lo?ok")]) as study:
+        run = await study.play()
+        assert (run.outcome, run.text) == ("completed", "fine")
         check_history(await study.messages())
 
 

@@ -14,6 +14,7 @@ from core_kit import (
     break_writes,
     check_ends,
     check_history,
+    mend_writes,
     open_study,
     scripted,
     told,
@@ -206,6 +207,29 @@ async def test_a_summary_that_cannot_be_stored_fails(autojump_clock: MockClock) 
         run = await ended(study.summarize())
         assert run.outcome == "failed"
         assert not study.lane.busy
+
+
+@pytest.mark.promise("C2", "R9")
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_summary_whose_end_was_refused_once_is_closed_all_the_same(
+    is_cancelled: bool, autojump_clock: MockClock
+) -> None:
+    """No client shows it as being written for ever, and the conversation goes on without it."""
+    async with open_study("one", [Say("sum"), *[Hang()] * is_cancelled], "two") as study:
+        await study.play()
+        refused = ("DELETE", "") if is_cancelled else ("UPDATE", '"reason":"end_turn"')
+        await break_writes(study.store, refused[0], text=refused[1])
+        run = study.summarize()
+        if is_cancelled:
+            await study.until_text("sum")
+            study.lane.cancel("test")
+        await run.finished.wait()
+        assert run.outcome == ("cancelled" if is_cancelled else "failed")
+        assert "disk I/O error" in run.ending.error
+        await mend_writes(study.store)
+        assert (await study.play("go on")).text == "two"
+        assert told(await study.messages())[2] == "assistant error sum"
+        check_history(await study.messages())
 
 
 # --- when the window fills up ------------------------------------------------------------------

@@ -8,6 +8,7 @@ read; only a cancel passes, and then the calls without a result are answered by 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -78,7 +79,11 @@ async def run_calls(
 
 
 async def _run_one(call: ToolCall, tools: Mapping[str, Tool], context: ToolContext) -> ToolAnswer:
-    """Run one tool. An error of it stays here (C3)."""
+    """Run one tool. An error of it stays here (C3), and so do its wish to exit and a cancel of its own.
+
+    A cancel that escapes from a tool although nobody has cancelled it would be taken for ours: the
+    nursery around the calls would end them all and say nothing.
+    """
     tool = tools.get(call.name)
     if tool is None:
         return error(f"tool not found: {call.name}. Available tools: {', '.join(sorted(tools))}")
@@ -86,9 +91,14 @@ async def _run_one(call: ToolCall, tools: Mapping[str, Tool], context: ToolConte
     try:
         answer = await tool.run(call.input, context)
         _ = answer.metadata_text  # encoded here too: what cannot be told is the tool's error
-    except* Exception as group:
+    except* (Exception, SystemExit) as group:
         logger.exception("tool %s raised", call.name)
         answer = error(f"the tool {call.name} failed: {error_text(group)}")
+    except* trio.Cancelled:
+        if trio.current_effective_deadline() == -math.inf:
+            raise
+        logger.exception("tool %s raised a cancel of its own", call.name)
+        answer = answer or error(f"the tool {call.name} failed: it was cancelled from within")
     assert answer is not None
     return answer
 

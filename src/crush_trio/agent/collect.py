@@ -11,6 +11,7 @@ import trio
 
 from crush_trio.agent.calls import mended
 from crush_trio.agent.draft import Draft
+from crush_trio.agent.fairness import FairDeltas
 from crush_trio.agent.usage import estimate
 from crush_trio.errors import ProviderError
 from crush_trio.messages import encodable
@@ -56,13 +57,16 @@ async def collect(
         ProviderError: the provider failed for good.
         StoreError: what was written could not be stored (C2).
     """
+    ends: list[StreamEnd] = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(draft.keep_stored, name="draft")
-        end = await _stream_with_retries(provider, request, draft, collected)
+        ends.append(await _stream_with_retries(provider, request, draft, collected))
         nursery.cancel_scope.cancel("the model has ended")
+    if not ends:  # the nursery took a cancel that escaped from the provider for its own
+        raise ProviderError("the provider was cancelled from within")
     if collected.usage == Usage():
         collected.usage = estimate(list(request.messages), draft.size)
-    return end
+    return ends[0]
 
 
 async def _stream_with_retries(
@@ -88,7 +92,7 @@ async def _stream_once(
     collected.broken.clear()
     collected.repaired.clear()
     async with provider.stream(request) as deltas:
-        async for delta in deltas:
+        async for delta in FairDeltas(deltas):
             if isinstance(delta, StreamEnd):
                 draft.end_reasoning()
                 if delta.reason == "max_tokens":
@@ -110,7 +114,7 @@ def _take(delta: Delta, draft: Draft, collected: Collected) -> None:
             draft.end_reasoning(signature)
         case ToolCallStart(call_id, name):
             draft.end_reasoning()
-            draft.start_call(call_id, name)
+            draft.start_call(_usable(call_id), encodable(name))
         case ToolCallEnd(call_id, name, arguments):
             _take_call(draft, collected, call_id, name, arguments)
         case Usage():
@@ -120,9 +124,20 @@ def _take(delta: Delta, draft: Draft, collected: Collected) -> None:
 
 
 def _take_call(draft: Draft, collected: Collected, call_id: str, name: str, arguments: str) -> None:
-    whole = mended(arguments)
+    call_id, name, whole = _usable(call_id), encodable(name), mended(arguments)
     if whole is None:
         collected.broken.add(call_id)
     elif whole != encodable(arguments):
         collected.repaired.add(call_id)
     draft.end_call(call_id, name, "{}" if whole is None else whole)
+
+
+def _usable(call_id: str) -> str:
+    """Return the id of a call as it can be stored.
+
+    Raises:
+        ProviderError: there is none, so that no provider would take the conversation again (R9).
+    """
+    if not call_id:
+        raise ProviderError("the provider announced a tool call without an id")
+    return encodable(call_id)

@@ -8,6 +8,7 @@ what is stored is well formed: the summary is in use, or marked as failed, or go
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import attrs
@@ -20,7 +21,7 @@ from crush_trio.agent.histories import History
 from crush_trio.agent.history import model_messages
 from crush_trio.agent.system import template
 from crush_trio.agent.usage import cost
-from crush_trio.errors import ProviderError, SessionNotFoundError, error_text
+from crush_trio.errors import CrushTrioError, ProviderError, SessionNotFoundError, error_text
 from crush_trio.ids import MessageID, SessionID, new_id
 from crush_trio.messages import Message, Prompt, encodable
 from crush_trio.providers.base import ModelMessage, ModelRequest
@@ -219,6 +220,10 @@ class SummaryTurn:
             job.before_event(run.let_go)
             await job.wait()
             is_stored = True
+        except CrushTrioError as error:
+            with suppress(CrushTrioError):  # once more: a disk may have failed for a moment (R9)
+                await self._summary.fail(error).wait()
+            raise
         finally:
             if not is_stored:  # then what is kept is not what is there
                 self.bench.histories.drop(self.session_id)

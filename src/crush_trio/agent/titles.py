@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from crush_trio.agent.fairness import FairDeltas
 from crush_trio.agent.system import template
 from crush_trio.agent.usage import cost
 from crush_trio.config import Chosen
@@ -118,7 +119,7 @@ async def _ask(model: TitleModel, prompt: str, key: str) -> tuple[str, Usage]:
     text: list[str] = []
     usage = Usage()
     async with model.provider.stream(request) as deltas:
-        async for delta in deltas:
+        async for delta in FairDeltas(deltas):
             match delta:
                 case TextDelta(fragment):
                     text.append(fragment)

@@ -199,7 +199,7 @@ class Lane:
             try:
                 with run.scope:
                     await run.turn.play(run)
-            except* Exception as group:  # noqa: BLE001 -- the one boundary that keeps an error in its run
+            except* (Exception, SystemExit) as group:  # noqa: BLE001 -- the one boundary that keeps it in its run
                 error = _sole(group)
             unwound = True
         finally:
@@ -260,10 +260,9 @@ class Lane:
             run.owner.run_settled(run)
 
 
-def _sole(group: BaseExceptionGroup[Exception]) -> Exception:
+def _sole(group: BaseExceptionGroup[Exception | SystemExit]) -> Exception:
     error = sole(group)
-    assert isinstance(error, Exception)
-    return error
+    return error if isinstance(error, Exception) else RuntimeError(error_text(error))
 
 
 def _log_end(run: Run, error: Exception | None) -> None:

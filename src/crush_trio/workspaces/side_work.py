@@ -52,7 +52,7 @@ class SideWork:
                 nursery.start_soon(self._end_claim, token, name="claim")
                 await work()
                 nursery.cancel_scope.cancel("the work is done")
-        except* Exception:
+        except* (Exception, SystemExit):
             logger.exception("side work of workspace %s failed", self._workspace_id)
         finally:
             self._claims.end(token)
