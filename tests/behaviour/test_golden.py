@@ -13,7 +13,7 @@ from golden_kit import DAY, Names, RecordedModel, document
 from process_kit import ServerProcess, open_server_process
 from replay_kit import Replay
 
-LIMIT = 180
+LIMIT = 600
 """Seconds for all of it; it takes six where nothing else runs."""
 
 

@@ -68,7 +68,7 @@ async def killed_in_mid_sentence(
 ) -> tuple[str, str, str, int]:
     """Kill a server that speaks in one session and works in another; return both sessions, what was
     heard of the speech, and the process that works."""
-    bash = Call("bash", {"description": "Wait", "command": "echo $$ > ear; exec sleep 300"})
+    bash = Call("bash", {"description": "Wait", "command": "echo $$ > ear; exec sleep 1000"})
     async with open_ear(server.directory) as ear, desk(server, yolo=True) as place:
         model.then([Say(LONG, chunk=500, pause=0.002), Hang()])
         await place.session.submit("Say something.", run_id="spoken")
@@ -98,10 +98,10 @@ async def test_a_sigterm_answers_everybody_and_leaves_nothing(tmp_path: Path) ->
     model = ScriptedModel()
     job = {
         "description": "J",
-        "command": "echo $$ > ear; exec sleep 300",
+        "command": "echo $$ > ear; exec sleep 1000",
         "run_in_background": True,
     }
-    tool = {"description": "T", "command": "echo $$ > ear; exec sleep 300"}
+    tool = {"description": "T", "command": "echo $$ > ear; exec sleep 1000"}
     with trio.fail_after(PROCESS_LIMIT):
         async with open_model_server(model) as base_url:
             async with (

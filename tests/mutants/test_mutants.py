@@ -11,6 +11,7 @@ import trio
 
 from crush_trio.testing.disturbances import DISTURBANCES
 from crush_trio.testing.scenarios import SCENARIOS
+from limits_kit import PROCESS_LIMIT
 from patches import ROOT, Mutant, PatchError, all_mutants, parse
 from run import judge
 from test_promises import MANIFEST, all_named, manifest
@@ -157,7 +158,7 @@ async def test_the_session_tells_who_found_a_fault_and_which_survives() -> None:
     """In a pytest of its own, over a copy of the source."""
     fault = next(mutant for mutant in MUTANTS if mutant.name == "ending-is-not-kept")
     harmless = parse("x", f"# fault: none\n# promises: R16\n# tests: {RESULTS}\n{HARMLESS}")
-    with trio.fail_after(120):
+    with trio.fail_after(PROCESS_LIMIT):
         killed, survivor = await judge(fault), await judge(harmless)
     assert (killed.good, killed.by, killed.error) == (True, RESULTS, "")
     assert "AssertionError" in killed.why
@@ -170,7 +171,7 @@ async def test_a_mutant_that_does_not_import_is_an_error() -> None:
         "        oldest = -self._kept + trio.current_time()", "import nowhere"
     )
     unimportable = parse("x", f"# fault: none\n# promises: R16\n# tests: {RESULTS}\n{outside}")
-    with trio.fail_after(120):
+    with trio.fail_after(PROCESS_LIMIT):
         verdict = await judge(unimportable)
     assert not verdict.good
     assert "mutant does not import" in verdict.error

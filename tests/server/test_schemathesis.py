@@ -21,7 +21,7 @@ from schemathesis import checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from crush_trio.providers.scripted import ScriptedModel
-from limits_kit import REAL_LIMIT
+from limits_kit import PROCESS_LIMIT, REAL_LIMIT
 from world_kit import open_served_world
 
 EXAMPLES = 2
@@ -106,7 +106,7 @@ def _operations(document: Any) -> Iterator[Any]:
 async def test_what_is_answered_is_what_is_described(tmp_path: Path) -> None:
     """No answer is an error of ours, has a status or a type that nobody was told, or another shape."""
     model = ScriptedModel()
-    with trio.fail_after(300):
+    with trio.fail_after(PROCESS_LIMIT):
         async with open_served_world(tmp_path, model, network="tcp") as world:
             assert world.address is not None
             async with (

@@ -94,7 +94,7 @@ async def test_foreign_todos_that_cannot_be_read_name_their_session(opened: Open
     """As for messages: a loud error that says where to look."""
     with trio.fail_after(REAL_LIMIT):
         session_id = await opened.session()
-        await opened.post_sql("""UPDATE sessions SET todos = '[{"status":"someday"}]'""").wait()
+        await opened.post_sql("""UPDATE sessions SET todos = '[{"status":7}]'""").wait()
         with pytest.raises(StoreError, match=f"todos of session '{session_id}'"):
             await opened.store.sessions()
 
