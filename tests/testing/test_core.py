@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import trio
 
+from crush_trio.hub import Wish
 from crush_trio.providers.scripted import Call, Hang, Say, WaitFor
 from crush_trio.testing import Core, Place, open_core, open_place, run, scripted_model
 from crush_trio.testing.clients import Client
+from crush_trio.testing.place import BESIDE
 from crush_trio.testing.program import is_program
 from crush_trio.tools.scripted import Script
 from crush_trio.wire.events import RunComplete
@@ -204,5 +206,47 @@ def test_commands_are_scripted_and_answers_count_once(place: Place) -> None:
             assert (await core.done(post)).status == 200
             assert trio.current_time() - begun >= 50
             assert core.shell.running == []
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_workspace_id_that_was_open_works_on_the_next_server(place: Place, killed: bool) -> None:
+    """Without joining again; one that was said goodbye to is gone."""
+
+    async def scenario() -> None:
+        async with open_core(place=place) as core:
+            a, b = await settle_in(core), core.client("b")
+            await core.done(b.join(BESIDE))
+            await core.done(b.release())
+            await trio.sleep(1)  # what changes is saved behind the answer
+            life = core.life
+            assert life is not None
+            if killed:
+                life.kill()
+            await core.restart()
+            assert core.remembered == {a.workspace_id}
+            reply = await core.done(a.prompt("hello", "r"))
+            assert (reply.status, reply.body.text) == (200, "answer to hello")
+            assert (await core.done(b.prompt("hello"))).status == 404
+            assert core.complaints == []
+
+    run(scenario)
+
+
+def test_a_stream_of_deltas_is_put_together_as_clients_do(place: Place) -> None:
+    """Its bytes hold deltas; what the world shows of it are whole messages."""
+
+    async def scenario() -> None:
+        model = scripted_model({"hello": [[Say("one two three", pause=1)]]})
+        async with open_core(model, place=place) as core:
+            a = await settle_in(core)
+            stream = a.listen(Wish(deltas=True))
+            await core.done(a.prompt("hello", "r"))
+            await core.until(lambda: told(a)[-1:] == ["end of r"])
+            texts = told(a)
+            assert texts == [*texts[:-2], "one two three", "end of r"]
+            assert len(texts) > 4
+            assert stream.last_id is not None
 
     run(scenario)

@@ -175,6 +175,8 @@ def _check_history(core: Core, session: str, messages: Iterable[Message]) -> Non
                     core.complain(f"message {seen.id} was shown and is not stored (R10)")
             elif not (message.text.startswith(seen.text) or _is_withdrawn(core, seen.text)):
                 core.complain(f"{seen.text!r} was shown, {message.text!r} is stored (R10)")
+            elif seen.finished and seen.text != message.text:
+                core.complain(f"{seen.text!r} was shown as all of {message.text!r} (S1)")
 
 
 def _is_withdrawn(core: Core, text: str) -> bool:

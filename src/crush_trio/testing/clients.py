@@ -141,6 +141,7 @@ class Client:
         async def work(life: Life) -> str:
             workspace = await life.host.open(CreateWorkspace(path), ClientID(self.name))
             self.workspace_id = workspace.id
+            self.core.remembered.discard(workspace.id)
             return workspace.id
 
         return self.core.call(f"{self.name} joins", work)
@@ -263,7 +264,7 @@ class Client:
         return self.core.call(f"{self.name} answers {action}", work)
 
     async def _workspace(self, life: Life) -> Workspace:
-        return await life.host.find(self.workspace_id)
+        return await life.find(self.workspace_id)
 
 
 Work = Callable[["Life"], Awaitable[Any]]

@@ -31,6 +31,7 @@ from crush_trio.testing.model import WatchedModel, scripted_model
 from crush_trio.testing.place import Place, open_place
 from crush_trio.testing.program import as_program, as_test
 from crush_trio.testing.running import sown
+from crush_trio.testing.saved import SavedState
 from crush_trio.tools.base import Tool
 from crush_trio.tools.scripted import Script, ScriptedShell
 
@@ -47,6 +48,8 @@ class Core:
         model: What answers every prompt.
         shell: What runs every command.
         disks: What survives a restart.
+        saved: What a server saves for the next one.
+        remembered: Workspaces that were open before a restart, and have not been asked for since.
         lives: The server's lives, the present one last.
         created: Sessions that somebody has made.
         deleted: Sessions that somebody has deleted.
@@ -62,6 +65,8 @@ class Core:
     shell: ScriptedShell
     disks: Disks
     _nursery: trio.Nursery
+    saved: SavedState = attrs.field(factory=SavedState)
+    remembered: set[str] = attrs.field(factory=set[str])
     lives: list[Life] = attrs.field(factory=list[Life])
     clients: dict[str, Client] = attrs.field(factory=dict[str, Client])
     calls: list[Call] = attrs.field(factory=list[Call])

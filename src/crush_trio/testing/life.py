@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from crush_trio.config import Endpoint
-from crush_trio.errors import CrushTrioError, error_text
+from crush_trio.errors import CrushTrioError, WorkspaceNotFoundError, error_text
 from crush_trio.hub import Subscription, Wish
 from crush_trio.ids import ClientID, SessionID
 from crush_trio.monitor import Monitor, Violation
@@ -19,10 +19,13 @@ from crush_trio.providers.base import Provider
 from crush_trio.runs import Ending, Receipt, Run, State, settled_answer
 from crush_trio.testing.clients import LOST, Call, Client, Reply, Stream, Work, as_reply
 from crush_trio.testing.running import virtual_now
-from crush_trio.wire.events import Event, decode_event
+from crush_trio.testing.saved import inline
+from crush_trio.wire.deltas import MessageAssembler
+from crush_trio.wire.events import Event
 from crush_trio.wire.permissions import GrantAction
 from crush_trio.wire.sse import SSEReader
 from crush_trio.workspaces import Equipment, Workspace, WorkspaceHost, open_workspace_host
+from crush_trio.workspaces.register import open_register
 
 if TYPE_CHECKING:
     from crush_trio.testing.core import Core
@@ -77,9 +80,14 @@ class Life:
             Monitor(self._report),
         )
         with self._scope:
-            async with open_workspace_host(
-                equipment, core.disks.open_store, core.place.env
-            ) as self.host:
+            async with (
+                open_register(
+                    core.saved.file(lambda: self.dead), core.settings, virtual_now, inline
+                ) as register,
+                open_workspace_host(
+                    equipment, core.disks.open_store, core.place.env, register
+                ) as self.host,
+            ):
                 async with trio.open_nursery() as self.handlers:
                     self.started.set()
                     await self.stopping.wait()
@@ -103,16 +111,23 @@ class Life:
         if not self.dead and not self.stopping.is_set():
             for run in self.runs:
                 self._expect(run, must=False)
+            self._remember()
             self.host.begin_closing()
             self.stopping.set()
 
     def kill(self) -> None:
         """Die: what is committed stays, everything else is gone. Not a checkpoint."""
         if not self.dead and not self.ended.is_set():
+            self._remember()
             self.dead = True
             for disk in self.core.disks.all():
                 disk.crash()
             self._scope.cancel("killed")
+
+    def _remember(self) -> None:
+        """Note which workspaces the next life must find by their ids, if it has ended none before."""
+        if not self.stopping.is_set():
+            self.core.remembered.update(workspace.id for workspace in self.host.workspaces)
 
     # --- requests ----------------------------------------------------------------------------
 
@@ -137,14 +152,25 @@ class Life:
                 call.end(reply)
             self.core.pulse()
 
+    async def find(self, workspace_id: str) -> Workspace:
+        """Return a workspace; one that was open before a restart must be known (5.8)."""
+        try:
+            workspace = await self.host.find(workspace_id)
+        except WorkspaceNotFoundError:
+            if workspace_id in self.core.remembered and not self.dead:
+                self.core.complain("a workspace that was open before a restart is not known (5.8)")
+            raise
+        self.core.remembered.discard(workspace_id)
+        return workspace
+
     async def listen(self, stream: Stream, wish: Wish | None) -> None:
         """Serve an event stream to its end."""
-        workspace = await self.host.find(stream.client.workspace_id)
+        workspace = await self.find(stream.client.workspace_id)
         with workspace.attach(ClientID(stream.client.name), wish) as subscription:
             stream.settled_before = frozenset(run.id for run in self.runs if run.settled)
             stream.attached, stream.workspace_id = True, workspace.id
             self.core.pulse()
-            reader = None if wish is None else SSEReader()
+            reader = None if wish is None else _Reader()
             try:
                 while True:
                     events = await _receive(subscription, stream, reader)
@@ -235,6 +261,7 @@ class Life:
         self.host.retire(ClientID(client.name))
 
     def _expect_goodbye(self, client: Client) -> None:
+        self.core.remembered.discard(client.workspace_id)
         for run in self.runs:
             owner = run.owner
             assert isinstance(owner, Workspace)
@@ -254,14 +281,22 @@ class Life:
 
 
 async def _receive(
-    subscription: Subscription, stream: Stream, reader: SSEReader | None
+    subscription: Subscription, stream: Stream, reader: _Reader | None
 ) -> list[Event]:
     """Wait for what a stream is sent next; one with ids reads its bytes, as clients do (S5)."""
     if reader is None:
         return await subscription.receive()
     found: list[Event] = []
-    for number, data in reader.feed_numbered(await subscription.receive_chunk()):
+    for number, data in reader.frames.feed_numbered(await subscription.receive_chunk()):
         stream.last_id = stream.last_id if number is None else number
-        if data and (event := decode_event(data)) is not None:
+        if data and (event := reader.messages.take(data)) is not None:
             found.append(event)
     return found
+
+
+@attrs.define(eq=False)
+class _Reader:
+    """What makes events of a stream's bytes, and whole messages of what is new in them."""
+
+    frames: SSEReader = attrs.field(factory=SSEReader)
+    messages: MessageAssembler = attrs.field(factory=MessageAssembler)

@@ -101,6 +101,11 @@ class WireMessage(msgspec.Struct, frozen=True):
         """The first text part's text."""
         return next((part.data.text for part in self.parts if isinstance(part, TextPart)), "")
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has its finish part."""
+        return any(isinstance(part, FinishPart) for part in self.parts)
+
 
 def wire_message(message: Message) -> WireMessage:
     """Return a stored message in its wire form."""

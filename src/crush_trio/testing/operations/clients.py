@@ -50,16 +50,21 @@ class Retire:
 
 @attrs.frozen
 class Listen:
-    """Open an event stream; one with ids goes on where the client's last one with ids was lost."""
+    """Open an event stream; one with ids goes on where the client's last one with ids was lost.
+
+    One of deltas has ids too, and is told what is new in a message.
+    """
 
     client: str = "a"
     ids: bool = False
+    deltas: bool = False
 
     async def __call__(self, core: Core) -> None:
         """Wait until it is attached, or refused."""
         client = core.client(self.client)
         last = next((each.last_id for each in reversed(client.streams) if each.last_id), None)
-        stream = client.listen(Wish(last) if self.ids else None)
+        wished = self.ids or self.deltas
+        stream = client.listen(Wish(last, self.deltas) if wished else None)
         await core.until(lambda: stream.attached or stream.call.done.is_set())
 
 

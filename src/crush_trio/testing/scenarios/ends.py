@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crush_trio.providers.script import Call, Hang, Pause, Say
+from crush_trio.providers.script import Call, Hang, Pause, Say, Think
 from crush_trio.testing.operations import (
     Create,
     Deafen,
@@ -103,6 +103,54 @@ SCENARIOS = (
             Listen("a", ids=True),
         ),
         {"one": [[Say("word1 word2 word3 word4 ", pause=0.1)]]},
+    ),
+    Scenario(
+        "a stream of deltas is lost and comes back, beside one that reads nothing",
+        (
+            Join("a"),
+            Create(),
+            Listen("a", deltas=True),
+            Join("b"),
+            Listen("b", deltas=True),
+            Prompt("one", "r1"),
+            UntilText("word1"),
+            Stall("b"),
+            Deafen("a"),
+            Sleep(0.1),
+            Listen("a", deltas=True),
+        ),
+        {"one": [[Think("Hm, hm."), Say("word1 word2 word3 word4 ", pause=0.1)]]},
+    ),
+    Scenario(
+        "clients of a server that was stopped come back with the ids that they have",
+        (
+            *BOTH,
+            Prompt("one", "r1"),
+            UntilText("Half"),
+            Stop(),
+            Start(),
+            Listen("b", ids=True),
+            Prompt("two", "r2"),
+            Retire("b"),
+            Prompt("three", "r3"),
+        ),
+        HALF,
+    ),
+    Scenario(
+        "clients of a server that was killed come back with the ids that they have",
+        (
+            *HERE,
+            Join("b", BESIDE),
+            Prompt("one", "r1"),
+            UntilText("Half"),
+            Kill(),
+            Start(),
+            Prompt("two", "r2"),
+            Release("b"),
+            Listen("a"),
+            Prompt("three", "r3"),
+        ),
+        HALF,
     ),
     Scenario(
         "two workspaces share a data directory",
