@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,17 @@ def test_hooks_go_by_the_names_of_their_events() -> None:
 @pytest.mark.parametrize(
     ("hook", "words"),
     [
-        ({"matcher": "x"}, r"hooks\.x\[0\]: command is empty"),
-        ({"command": "c", "matcher": "("}, r"hooks\.x\[0\]: matcher '\(' is no regular"),
+        ({"matcher": "x"}, "command is empty"),
+        ({"command": " "}, "command is empty"),
+        ({"command": "c", "matcher": "("}, r"matcher '\(' is no regular expression"),
     ],
 )
-def test_a_hook_that_cannot_be_run_is_an_error(hook: dict[str, Any], words: str) -> None:
-    """A guard that silently never runs would be worse."""
-    with pytest.raises(ConfigError, match=words):
-        checked(decode({"hooks": {"x": [hook]}}))
+def test_a_hook_that_cannot_be_run_is_an_error(
+    hook: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    """With file, line and key. A guard that silently never runs would be worse."""
+    path = tmp_path / "crush.json"
+    document = {"hooks": {"x": [{"command": "fine"}, hook]}}
+    path.write_text('{"hooks":\n{"x": [{"command": "fine"},\n' + json.dumps(hook) + "]}}")
+    with pytest.raises(ConfigError, match=rf"crush\.json: line 3: hooks\.x\[1\]: {words}"):
+        Documents().add(path, document)

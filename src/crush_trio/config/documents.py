@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from crush_trio.config.files import decode, line_in
 from crush_trio.config.merge import KindsDifferError, merge
+from crush_trio.config.positions import shown
 from crush_trio.errors import ConfigError
 from crush_trio.wire.config import Config, Hook, MCPConfig
 
@@ -35,8 +36,9 @@ class Documents:
         concatenated: the last file's count.
 
         Raises:
-            ConfigError: it contradicts an earlier one.
+            ConfigError: it contradicts an earlier one, or has a hook that cannot be run.
         """
+        _check_hooks(path, document)
         migrated = _migrated(document)
         self._recent |= migrated.pop("recent_models", None) or {}
         try:
@@ -52,11 +54,7 @@ class Documents:
 
 
 def checked(config: Config) -> Config:
-    """Return a configuration without leftovers, and with hooks under the names of their events.
-
-    Raises:
-        ConfigError: a hook has no command, or a pattern that is none.
-    """
+    """Return a configuration without leftovers, and with hooks under the names of their events."""
     mcp = {name: entry for name, entry in config.mcp.items() if not _is_leftover(entry)}
     return replace(config, mcp=mcp, hooks=_hooks(config.hooks))
 
@@ -85,19 +83,25 @@ def _migrated(document: Mapping[str, Any]) -> dict[str, Any]:
 def _hooks(given: Mapping[str, tuple[Hook, ...]]) -> dict[str, tuple[Hook, ...]]:
     hooks: dict[str, tuple[Hook, ...]] = {}
     for name, entries in given.items():
-        for index, hook in enumerate(entries):
-            _check_hook(f"hooks.{name}[{index}]", hook)
         event = HOOK_EVENTS.get(name.replace("_", "").lower(), name)
         hooks[event] = (*hooks.get(event, ()), *entries)
     return hooks
 
 
-def _check_hook(where: str, hook: Hook) -> None:
+def _check_hooks(path: Path, document: Mapping[str, Any]) -> None:
+    """Refuse a hook that cannot be run, by the file, the line and the key (agent contract 3.9)."""
+    for name, entries in decode({"hooks": document.get("hooks")}).hooks.items():
+        for index, hook in enumerate(entries):
+            if wrong := _wrong_with(hook):
+                key = ("hooks", name, index)
+                raise ConfigError(f"{path}: {line_in(path, key)}{shown(key)}: {wrong}")
+
+
+def _wrong_with(hook: Hook) -> str:
     if not hook.command.strip():
-        raise ConfigError(f"{where}: command is empty")
+        return "command is empty"
     try:
         re.compile(hook.matcher)
     except re.error as error:
-        raise ConfigError(
-            f"{where}: matcher {hook.matcher!r} is no regular expression: {error}"
-        ) from error
+        return f"matcher {hook.matcher!r} is no regular expression: {error}"
+    return ""
