@@ -96,7 +96,9 @@ class Twin:
     def workspace(self) -> Workspace:
         """The workspace as the wire has it."""
         providers = (
-            {"acme": ProviderConfig(id="acme", models=(Model(id="big"),))} if self.ready else {}
+            {"acme": ProviderConfig(id="acme", models=(Model(id="big"), Model(id="small")))}
+            if self.ready
+            else {}
         )
         models = {"large": self.model} if self.ready else {}
         config = Config(models=models, providers=providers, options=Options())

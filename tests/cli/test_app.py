@@ -31,6 +31,24 @@ def test_help_tells_the_commands_and_the_exit_codes(capsys: pytest.CaptureFixtur
     assert all(f" {code.value}  " in told for code in ExitCode)
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("session", "ls", "--help"),
+        ("session", "rm", "--help"),
+        ("s", "show", "--help"),
+        ("sessions", "rename", "--help"),
+        ("r", "--help"),
+    ],
+)
+def test_commands_have_crushs_short_names(
+    args: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fingers that know them need to learn nothing (agent contract 8.3)."""
+    assert run_main(*args) == 0
+    assert "Usage: crush-trio" in capsys.readouterr().out
+
+
 def test_help_imports_nothing_slow() -> None:
     """Help must be there at once: the event loop, HTTP and the model SDKs are not needed for it."""
     code = (

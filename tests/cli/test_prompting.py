@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -19,6 +20,7 @@ from crush_trio.cli.output import Output
 from crush_trio.cli.prompting import Request, prompt_workspace
 from crush_trio.client import WorkspaceClient, open_client
 from crush_trio.errors import BadRequestError, ResponseError, ServerUnavailableError
+from crush_trio.wire.messages import WireMessage
 from crush_trio.wire.runs import AgentMessage, RunResult
 from crush_trio.wire.workspaces import ErrorBody
 from twin_kit import Reply, Twin, open_twin
@@ -413,6 +415,32 @@ async def test_the_model_that_was_asked_for_goes_with_the_prompt(world: World, n
     with trio.fail_after(5):
         assert await world.run(request(model=name)) is not None
     assert [prompt.model for prompt in world.twin.prompts] == ["acme/big"]
+
+
+@pytest.mark.parametrize(
+    ("answered", "wanted"),
+    [
+        (("acme", "small"), "acme/small"),
+        (("acme", "big"), ""),
+        (("acme", "gone"), ""),
+        (("nobody", "small"), ""),
+    ],
+)
+async def test_a_session_goes_on_with_the_model_that_answered_last(
+    world: World, answered: tuple[str, str], wanted: str
+) -> None:
+    """Where it is another one than the selected, and still there (agent contract 8.4)."""
+    answers(world, "Hello")
+    session = world.twin.add_session("first")
+    stored = world.twin.messages.setdefault(session.id, [])
+    provider, model = answered
+    stored.append(WireMessage((), "m1", "assistant", session.id, model, provider))
+    summary = WireMessage((), "m2", "assistant", session.id, "other", "acme")
+    stored.append(msgspec.structs.replace(summary, is_summary_message=True))
+    with trio.fail_after(5):
+        assert await world.run(request(continue_last=True)) is not None
+        assert await world.run(request(continue_last=True, model="big")) is not None
+    assert [prompt.model for prompt in world.twin.prompts] == [wanted, "acme/big"]
 
 
 @pytest.mark.parametrize(("ready", "route"), [(True, "agent/update"), (False, "agent/init")])

@@ -20,9 +20,12 @@ from crush_trio.cli.commands.session import session
 from crush_trio.cli.commands.sessions import sessions
 from crush_trio.cli.commands.watch import watch
 from crush_trio.cli.exits import EXIT_CODES, shown_errors
+from crush_trio.cli.groups import Aliased
 
 
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Aliased, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, "-V", "--version", message="crush-trio %(version)s")
 def cli() -> None:
     """Coding-agent sessions that outlive their clients."""

@@ -76,4 +76,12 @@ cwd = click.option(
     help="The directory to work in. [default: the current one]",
 )
 
+data_dir = click.option(
+    "-D",
+    "--data-dir",
+    default="",
+    metavar="DIR",
+    help="The data directory, where sessions are. [default: as the configuration says]",
+)
+
 json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import attrs
@@ -24,6 +24,7 @@ from crush_trio.cli.weights import pull_missing
 from crush_trio.client import SessionClient, WorkspaceClient
 from crush_trio.config.models import find
 from crush_trio.errors import ResponseError, ServerUnavailableError
+from crush_trio.wire.messages import WireMessage
 from crush_trio.wire.runs import RunResult
 
 TITLE = "New Session"
@@ -44,6 +45,7 @@ class Request:
     continue_last: bool = False
     model: str | None = None
     yolo: bool = False
+    data_dir: str = ""
     interactive: bool = False
     as_json: bool = False
 
@@ -73,7 +75,9 @@ async def _open_workspace(request: Request) -> AsyncGenerator[WorkspaceClient]:
         # The token is between us and the server; a tool could print it (A2).
         env = [f"{key}={value}" for key, value in os.environ.items() if key != TOKEN_VARIABLE]
         # No goodbye: it would end other clients' runs whose clients have gone, and the title task.
-        opened = client.open_workspace(request.cwd, yolo=request.yolo, env=env, linger=True)
+        opened = client.open_workspace(
+            request.cwd, yolo=request.yolo, data_dir=request.data_dir, env=env, linger=True
+        )
         async with opened as workspace:
             yield workspace
 
@@ -92,7 +96,10 @@ async def prompt_workspace(
     model = "" if request.model is None else await find_model(workspace, request.model)
     if not model and not is_ready:
         await _prepare_embedded(workspace, request, output)
-    session, known = await _choose_session(workspace, request)
+    session, before = await _choose_session(workspace, request)
+    known = None if before is None else frozenset(message.id for message in before)
+    if not model and is_ready:
+        model = await _model_of(workspace, before or ())
     async with trio.open_nursery() as nursery:
         terminal = Terminal(output) if request.interactive else None
         answerer = Answerer(workspace, nursery, output, terminal=terminal, allow_all=request.yolo)
@@ -137,6 +144,26 @@ async def find_model(workspace: WorkspaceClient, name: str) -> str:
     return f"{chosen.provider_id}/{chosen.model.id}"
 
 
+async def _model_of(workspace: WorkspaceClient, messages: Sequence[WireMessage]) -> str:
+    """Return the model that answered last in a session, if it is another one and still there (8.4)."""
+    answers = [
+        message
+        for message in messages
+        if message.role == "assistant" and message.model and not message.is_summary_message
+    ]
+    if not answers:
+        return ""
+    last, config = answers[-1], await workspace.config()
+    providers = {} if config.providers is msgspec.UNSET else config.providers
+    if last.provider not in providers:
+        return ""
+    current = config.models.get("large")
+    if current is not None and (current.provider, current.model) == (last.provider, last.model):
+        return ""
+    there = any(model.id == last.model for model in providers[last.provider].models)
+    return f"{last.provider}/{last.model}" if there else ""
+
+
 async def _prepare_embedded(workspace: WorkspaceClient, request: Request, output: Output) -> None:
     """Say that the embedded model answers, and fetch it if this machine is the server's."""
     output.note("no model is set up: the small embedded model answers")
@@ -148,8 +175,8 @@ async def _prepare_embedded(workspace: WorkspaceClient, request: Request, output
 
 async def _choose_session(
     workspace: WorkspaceClient, request: Request
-) -> tuple[SessionClient, frozenset[str] | None]:
-    """Return the session, and the ids of the user messages that it has; None if it is new."""
+) -> tuple[SessionClient, Sequence[WireMessage] | None]:
+    """Return the session, and the messages that it has; None if it is new."""
     if request.session is not None:
         chosen = await find_session(workspace, request.session)
     elif request.continue_last:
@@ -157,7 +184,7 @@ async def _choose_session(
     else:
         return await workspace.create_session(TITLE), None
     session = workspace.session(chosen.id)
-    return session, frozenset(message.id for message in await session.messages())
+    return session, await session.messages()
 
 
 async def _cancel(join: RunJoin, output: Output) -> None:

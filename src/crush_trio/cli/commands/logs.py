@@ -12,7 +12,7 @@ from crush_trio.cli.exits import ExitCode, run_trio
 
 @click.command()
 @options.cwd
-@click.option("-D", "--data-dir", default="", metavar="DIR", help="The data directory to look in.")
+@options.data_dir
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what comes.")
 @click.option(
     "-t", "--tail", type=click.IntRange(0), default=1000, show_default=True, help="Lines to show."

@@ -8,19 +8,10 @@ import click
 
 from crush_trio.cli import options
 from crush_trio.cli.exits import ExitCode, run_trio
+from crush_trio.cli.groups import ListUnlessNamed
 
 
-class _ListUnlessNamed(click.Group):
-    """A group that lists where no command of it is named, so that words after it are a filter."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put ``list`` in front of what is not a command's name or a question for help."""
-        if not args or (args[0] not in self.commands and args[0] not in {"-h", "--help"}):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=_ListUnlessNamed)
+@click.group(cls=ListUnlessNamed)
 def models() -> None:
     """List the models that can be chosen, or look after the embedded one."""
 

@@ -30,17 +30,22 @@ if TYPE_CHECKING:
     "-m", "--model", metavar="MODEL", help="Let this model answer: NAME or PROVIDER/NAME."
 )
 @click.option("-y", "--yolo", is_flag=True, help="Grant every permission unasked.")
+@click.option("-q", "--quiet", is_flag=True, help="Show nothing of what the agent does.")
+@options.data_dir
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object at the end, and no text."
 )
-def run(
+def run(  # noqa: PLR0913  one for each option
     prompt: tuple[str, ...],
+    *,
     cwd: str,
     host: Address | None,
     session: str | None,
     continue_: bool,
     model: str | None,
     yolo: bool,
+    quiet: bool,
+    data_dir: str,
     as_json: bool,
 ) -> ExitCode:
     """Send PROMPT to the agent and print its answer as it comes.
@@ -66,10 +71,13 @@ def run(
         continue_last=continue_,
         model=model,
         yolo=yolo,
+        data_dir=data_dir,
         interactive=sys.stdin.isatty(),
         as_json=as_json,
     )
-    return run_trio(partial(run_prompt, request, Output(silent=as_json)))
+    return run_trio(
+        partial(run_prompt, request, Output(silent=as_json, progress=False if quiet else None))
+    )
 
 
 def read_piped() -> str:

@@ -9,12 +9,13 @@ import click
 
 from crush_trio.cli import options
 from crush_trio.cli.exits import ExitCode, run_trio
+from crush_trio.cli.groups import Aliased
 
 if TYPE_CHECKING:
     from crush_trio.addresses import Address
 
 
-@click.group()
+@click.group(cls=Aliased)
 def session() -> None:
     """Look at a directory's sessions, rename and delete them.
 
