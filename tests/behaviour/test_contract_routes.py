@@ -124,6 +124,29 @@ async def test_r17_a_rename_keeps_counters_cost_and_summary(
         assert [after[name] for name in kept] == [before[name] for name in kept]
 
 
+async def test_r17_a_rename_during_a_run_stays(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """Neither the title that is being made nor the run's end brings the old name back (R-17, 6.4)."""
+    usage = Report(Usage(input=5, output=30))
+    async with virtual(tmp_path, [Say("a b c", pause=20), usage]) as visitor:
+        path = f"/sessions/{visitor.session_id}"
+        async with visitor.workspace.events() as events, trio.open_nursery() as nursery:
+            nursery.start_soon(visitor.prompt)
+            async for event in events:
+                if event.type == "message" and event.change == "created":
+                    break
+            known = await visitor.get(path)
+            renamed = (await visitor.ask("PUT", path, known | {"title": "Mine"})).json
+            assert (renamed["title"], renamed["is_busy"]) == ("Mine", True)
+            async for event in events:
+                if event.type == "run_complete":
+                    break
+            await trio.sleep(60)  # the title is made
+            after = await visitor.get(path)
+        assert (after["title"], after["is_busy"]) == ("Mine", False)
+        assert after["completion_tokens"] >= 30
+        assert after["message_count"] == 2
+
+
 async def test_r18_a_deleted_session_is_gone_with_its_messages(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
@@ -290,6 +313,27 @@ async def test_r45_a_command_of_the_user_is_run_and_noted(tmp_path: Path) -> Non
             "output": output,
             "exit_code": 3,
         }
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "status"),
+    [
+        ("cat; read word; echo [$word]", "[]\n", 0),
+        ("sleep 300 & echo started", "started\n", 0),
+        ("kill -9 $$", "", 137),
+        (r"printf '\377\000'", "\ufffd\0", 0),
+        (r"printf '\033[31mred'; echo no >&2", "\x1b[31mred\nno\n", 0),
+        ("cd /; pwd", "/\n", 0),
+        ("  ", "", 0),
+    ],
+)
+async def test_r45_a_command_of_the_user_waits_for_nobody(
+    tmp_path: Path, command: str, output: str, status: int
+) -> None:
+    """Not for input, and not for what it leaves running; colours come as they are (R-45)."""
+    async with real(tmp_path) as visitor:
+        reply = await visitor.post(visitor.of_agent("shell"), {"command": command})
+        assert reply.json == {"output": output, "exit_code": status}
 
 
 @pytest.mark.promise("R11")
