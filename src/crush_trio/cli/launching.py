@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import signal
@@ -17,6 +16,7 @@ import trio
 from crush_trio.addresses import Address
 from crush_trio.client import Client
 from crush_trio.errors import ServerUnavailableError
+from crush_trio.filelock import wait_lock
 
 READY_TIMEOUT = 10.0
 """Seconds that a server has until it answers; ``CRUSH_SERVER_READY_TIMEOUT`` outranks it."""
@@ -102,19 +102,10 @@ async def _start_lock(path: Path, limit: float) -> AsyncGenerator[None]:
         raise _cannot_start(f"cannot open {path}: {error.strerror}") from error
     with file:
         with trio.move_on_after(2 * limit) as patience:
-            while not _try_lock(file.fileno()):  # noqa: ASYNC110  other programs set no event
-                await trio.sleep(POLL_PAUSE)
+            await wait_lock(file.fileno(), POLL_PAUSE)
         if patience.cancelled_caught:
             raise _cannot_start(f"another program has been starting it for long: see {path.parent}")
         yield
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 async def _start(client: Client, address: Address, log: Path, environ: Mapping[str, str]) -> None:

@@ -6,7 +6,6 @@ same file (Crush takes it too) are waited for, and a program that died holds non
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import AsyncGenerator, Callable
@@ -18,6 +17,7 @@ import trio
 
 from crush_trio.config.files import Source, read_document
 from crush_trio.errors import ConfigError
+from crush_trio.filelock import wait_lock
 
 LOCK_TIMEOUT = 5.0
 """Seconds that another program may hold a file's lock (agent contract 3.9)."""
@@ -62,8 +62,7 @@ async def locked(lock: Path, limit: float) -> AsyncGenerator[None]:
         raise ConfigError(f"{lock} cannot be locked: {error.strerror or error}") from error
     try:
         with trio.move_on_after(limit) as patience:
-            while not _try_lock(descriptor):  # noqa: ASYNC110  other programs set no event
-                await trio.sleep(LOCK_PAUSE)
+            await wait_lock(descriptor, LOCK_PAUSE)
         if patience.cancelled_caught:
             raise ConfigError(
                 f"{lock.with_suffix('')} is being changed by another program: {lock} is locked"
@@ -75,14 +74,6 @@ async def locked(lock: Path, limit: float) -> AsyncGenerator[None]:
 
 def _open(lock: Path) -> int:
     return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _replace(path: Path, document: dict[str, Any], old: str) -> None:

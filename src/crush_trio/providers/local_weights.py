@@ -13,7 +13,6 @@ Rules that keep the cache honest:
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -27,6 +26,7 @@ import platformdirs
 import trio
 
 from crush_trio.errors import LocalModelError
+from crush_trio.filelock import wait_lock
 from crush_trio.providers.local_download import fetch_wheel
 from crush_trio.providers.local_openmp import Pin, link_openmp, openmp_pin
 
@@ -198,17 +198,8 @@ def _write_mark(path: Path, pin: Pin) -> None:
 async def _lock(path: Path) -> AsyncGenerator[None]:
     """Hold the lock file; waits for another program that does. The system lets go of a dead one's."""
     with path.open("w") as file:
-        while not _try_lock(file.fileno()):  # noqa: ASYNC110 - other programs set no event
-            await trio.sleep(LOCK_PAUSE)
+        await wait_lock(file.fileno(), LOCK_PAUSE)
         yield
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _say_nothing(_done: int, _total: int) -> None:

@@ -7,7 +7,6 @@ that ends; so whoever finds it dead may remove it, and whoever finds it alive mu
 from __future__ import annotations
 
 import errno
-import fcntl
 import grp
 import os
 import pwd
@@ -23,6 +22,7 @@ import trio
 
 from crush_trio.addresses import Address
 from crush_trio.errors import AddressInUseError, ConfigError
+from crush_trio.filelock import wait_lock
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: after a restart all clients come back at once."""
@@ -171,13 +171,8 @@ async def _lock(directory: int, path: Path) -> None:
     The directory and not a file beside the socket, which would stay behind.
     """
     with trio.move_on_after(LOCK_TIMEOUT):
-        while True:
-            try:
-                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                await trio.sleep(LOCK_PAUSE)
-            else:
-                return
+        await wait_lock(directory, LOCK_PAUSE)
+        return
     raise AddressInUseError(
         f"directory {str(path.parent)!r} has been locked for {LOCK_TIMEOUT:g} s: "
         "another server is starting there"
