@@ -1,7 +1,8 @@
 """Encryption of TCP connections: with a certificate that was given, or with one made at the start.
 
-The one that is made names this machine and lives as long as the server. Its key is in memory only;
-the certificate lies beside the token, where this user's clients find it and trust it.
+The one that is made names this machine and lives as long as the server. Its key is in memory only,
+once OpenSSL has read it from a file; the certificate lies beside the token, where this user's
+clients find it and trust it.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def make_encryption(address: Address, names: Iterable[str] = ()) -> Encryption:
 def _context() -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could ask for work without end
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(list(PROTOCOLS))
     return context
