@@ -302,6 +302,22 @@ async def test_pipelined_requests_are_answered_in_their_order() -> None:
         assert [line for line in replies.decode().split("\n") if line.startswith("{")] == texts
 
 
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("behind", [b"\r\n", b"GET /v1/never HTTP/1.1\r\n", b"x" * 2**20])
+async def test_what_comes_behind_the_last_request_takes_nobodys_answer(
+    version: str, behind: bytes
+) -> None:
+    """Some clients end a body with an empty line. The request was accepted, so it is answered."""
+    async with attacked() as server:
+        stream = await server.connect()
+        head = f"PUT /v1/note HTTP/{version}\r\nHost: t\r\nContent-Length: 14\r\n"
+        body = b'Connection: close\r\n\r\n{"text":"all"}'
+        await stream.send_all(head.encode() + body + behind)
+        answer = await read_until(stream, b"")
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert answer.endswith(b'{"text":"all"}\n')
+
+
 @pytest.mark.promise("S3", "W2")
 async def test_the_end_of_a_client_with_something_behind_its_event_stream_is_seen() -> None:
     """What it has sent waits for no turn, and so does not hide that it has gone."""

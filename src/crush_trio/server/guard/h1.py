@@ -22,10 +22,16 @@ class Connection(h11.Connection):
     """The state of a connection; once it is deaf, what else the peer sends is thrown away.
 
     Else what a client sends behind its request for an event stream would wait for its turn, nobody
-    would read on, and nobody would see the client leave.
+    would read on, and nobody would see the client leave. And an empty line behind a request that the
+    client calls its last (RFC 9112, 2.2 and 9.6) would be answered 400 in that request's place.
     """
 
-    deaf = False
+    streaming = False
+
+    @property
+    def deaf(self) -> bool:
+        """Whether no other request is awaited."""
+        return self.streaming or self.their_state is h11.MUST_CLOSE
 
     def receive_data(self, data: bytes) -> None:
         """Take what has arrived."""
@@ -91,7 +97,7 @@ class GuardedH11Protocol(H11Protocol):
             if self.patient:
                 # Made to believe that the peer is too old for chunks, h11 closes instead.
                 self.connection.their_http_version = b"1.0"
-                self.connection.deaf = True
+                self.connection.streaming = True
                 await self.can_read.set()
             elif self.context.deadlines.closing or self.connection.their_state is h11.SEND_BODY:
                 headers = [*event.headers, (b"connection", b"close")]
