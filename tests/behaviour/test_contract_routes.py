@@ -72,9 +72,9 @@ async def visiting(world: World) -> AsyncGenerator[Visitor]:
 
 @asynccontextmanager
 async def virtual(
-    tmp_path: Path, *answers: Any, document: object = None
+    tmp_path: Path, *answers: Any, document: object = None, title: Any = "Scripted title"
 ) -> AsyncGenerator[Visitor]:
-    model = ScriptedModel(*answers)
+    model = ScriptedModel(*answers, title=title)
     async with open_world(tmp_path, model, document=document) as world, visiting(world) as visitor:
         with trio.fail_after(LIMIT):
             await trio.lowlevel.checkpoint()
@@ -126,8 +126,9 @@ async def test_r17_a_rename_keeps_counters_cost_and_summary(
 
 async def test_r17_a_rename_during_a_run_stays(autojump_clock: MockClock, tmp_path: Path) -> None:
     """Neither the title that is being made nor the run's end brings the old name back (R-17, 6.4)."""
-    usage = Report(Usage(input=5, output=30))
-    async with virtual(tmp_path, [Say("a b c", pause=20), usage]) as visitor:
+    answer = [Say("a b c", pause=10), Report(Usage(input=5, output=30))]
+    title = [Say("a late title", pause=40)]
+    async with virtual(tmp_path, answer, title=title) as visitor:
         path = f"/sessions/{visitor.session_id}"
         async with visitor.workspace.events() as events, trio.open_nursery() as nursery:
             nursery.start_soon(visitor.prompt)
@@ -140,7 +141,11 @@ async def test_r17_a_rename_during_a_run_stays(autojump_clock: MockClock, tmp_pa
             async for event in events:
                 if event.type == "run_complete":
                     break
-            await trio.sleep(60)  # the title is made
+            model = visitor.world.model
+            assert isinstance(model, ScriptedModel)
+            assert (len(model.title_requests), model.closed_streams) == (1, 1)
+            await model.wait_closed(2)  # the title is made
+            await trio.sleep(1)
             after = await visitor.get(path)
         assert (after["title"], after["is_busy"]) == ("Mine", False)
         assert after["completion_tokens"] >= 30
