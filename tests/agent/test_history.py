@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import pytest
 from hypothesis import given
@@ -95,6 +96,38 @@ def test_every_call_has_exactly_one_result_in_the_order_of_the_calls() -> None:
         "tool c third",
         "user on",
     ]
+
+
+class Counted(Sequence[Message]):
+    """A conversation that counts how many of its messages are looked at."""
+
+    def __init__(self, *messages: Message) -> None:
+        self._messages = messages
+        self.looked = 0
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @overload
+    def __getitem__(self, place: int) -> Message: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Message]: ...
+
+    def __getitem__(self, place: int | slice) -> Message | Sequence[Message]:
+        found = self._messages[place]
+        self.looked += 1 if isinstance(found, Message) else len(found)
+        return found
+
+
+@pytest.mark.promise("C3")
+def test_a_session_of_any_length_costs_each_message_a_bounded_number_of_looks() -> None:
+    """A turn costs what is new: other sessions do not stand still while a long one is told."""
+    step = [said("", "c"), result("c")]
+    conversation = Counted(user("go"), *step * 500)
+    told_to_model = model_messages(conversation, {})
+    assert len(told_to_model) == len(conversation)
+    assert conversation.looked <= 4 * len(conversation)
 
 
 @pytest.mark.promise("R9")

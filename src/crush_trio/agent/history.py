@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from crush_trio.messages import (
     Binary,
@@ -65,13 +65,15 @@ def model_messages(
             continue
         found.extend(_remembered(message, memo, images=images, inside=inside))
         if message.role == "assistant" and (calls := message.tool_calls):
-            found.extend(_results(calls, messages[index + 1 :], memo, images=images, inside=inside))
+            found.extend(
+                _results(calls, _behind(messages, index), memo, images=images, inside=inside)
+            )
     return found
 
 
 def _results(
     calls: Sequence[ToolCall],
-    later: Sequence[Message],
+    later: Iterable[Message],
     memo: Memo,
     *,
     images: bool,
@@ -96,6 +98,11 @@ def _results(
     for call in calls:
         yield given.get(call.id) or _unanswered(call)
     yield from pictures
+
+
+def _behind(messages: Sequence[Message], index: int) -> Iterator[Message]:
+    """Yield the messages behind one; not a copy of them, which would cost the session's square."""
+    return (messages[at] for at in range(index + 1, len(messages)))
 
 
 def _since_summary(messages: Sequence[Message], summary_id: str) -> Sequence[Message]:
