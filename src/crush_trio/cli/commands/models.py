@@ -13,7 +13,10 @@ from crush_trio.cli.groups import ListUnlessNamed
 
 @click.group(cls=ListUnlessNamed)
 def models() -> None:
-    """List the models that can be chosen, or look after the embedded one."""
+    """List the models that can be chosen, or look after the embedded one.
+
+    `crush-trio models gpt --all` is short for `crush-trio models list gpt --all`.
+    """
 
 
 @models.command("list")
