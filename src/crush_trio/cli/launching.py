@@ -14,6 +14,7 @@ import platformdirs
 import trio
 
 from crush_trio.addresses import Address
+from crush_trio.cli.seconds import IDLE_VARIABLE, whole_seconds
 from crush_trio.client import Client
 from crush_trio.errors import ServerUnavailableError
 from crush_trio.filelock import wait_lock
@@ -23,9 +24,6 @@ READY_TIMEOUT = 10.0
 
 IDLE_EXIT = 60
 """Seconds without a workspace after which a server that a command started stops."""
-
-IDLE_VARIABLE = "CRUSH_SERVER_IDLE_TIMEOUT"
-"""Environment variable that outranks :data:`IDLE_EXIT`; the server reads it itself."""
 
 POLL_PAUSE = 0.05
 """Seconds between two looks at a starting server."""
@@ -139,7 +137,7 @@ def _spawn(address: Address, log: Path, environ: Mapping[str, str]) -> int:
         log.replace(log.with_suffix(".old"))
     # -P: the directory that we work in must not shadow any module.
     command = [sys.executable, "-P", "-m", "crush_trio", "serve", "--host", str(address)]
-    if not environ.get(IDLE_VARIABLE):
+    if whole_seconds(environ, IDLE_VARIABLE) is None:  # else the server reads it itself
         command += ["--idle-exit", str(IDLE_EXIT)]
     opened = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     return os.posix_spawn(

@@ -23,10 +23,9 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--idle-exit",
     type=click.FloatRange(min=0),
-    envvar="CRUSH_SERVER_IDLE_TIMEOUT",
-    show_envvar=True,
     metavar="SECONDS",
-    help="Exit after so many seconds without an open workspace. [default: never]",
+    help="Exit after so many seconds without an open workspace. "
+    "[default: $CRUSH_SERVER_IDLE_TIMEOUT; else never]",
 )
 @click.option("--no-token", is_flag=True, help="Let everybody in; only on a loopback TCP address.")
 @click.option("--token-file", type=_file, metavar="FILE", help="Ask for the token in this file.")
@@ -89,6 +88,7 @@ def serve(  # noqa: PLR0913  one for each option
     from crush_trio.addresses import default_address
     from crush_trio.cli.descriptors import raise_limit
     from crush_trio.cli.dotenv import with_dotenv
+    from crush_trio.cli.seconds import IDLE_VARIABLE, settings_of, whole_seconds
     from crush_trio.server import CertificateFiles, ServeOptions, serve_forever
 
     logging.basicConfig(
@@ -98,11 +98,13 @@ def serve(  # noqa: PLR0913  one for each option
     if not debug:
         logging.getLogger("httpx2").setLevel(logging.WARNING)  # a line for every model request
     raise_limit()
+    env = with_dotenv(Path.cwd(), os.environ)
     serving = ServeOptions(
         host or default_address(),
         no_token,
-        idle_exit,
+        whole_seconds(env, IDLE_VARIABLE) if idle_exit is None else idle_exit,
         debug,
+        settings=settings_of(env),
         token_file=token_file,
         allow_hosts=allow_hosts,
         tls=CertificateFiles(tls_cert, tls_key)
@@ -110,7 +112,7 @@ def serve(  # noqa: PLR0913  one for each option
         else ("self-signed" if tls_self_signed else None),
         monitor=monitor,
         pretend_crush=pretend_crush,
-        env=with_dotenv(Path.cwd(), os.environ),
+        env=env,
     )
 
     async def main() -> ExitCode:
