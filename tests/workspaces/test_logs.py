@@ -102,6 +102,24 @@ async def test_a_log_that_cannot_be_written_fails_nobody(tmp_path: Path) -> None
     assert not nowhere.exists()
 
 
+@pytest.mark.promise("C3")
+async def test_what_cannot_say_what_it_is_fails_nobody_who_logs_it(tmp_path: Path) -> None:
+    """Nor does half a surrogate pair, of which the rest of the line is worth having."""
+
+    class SpeechlessError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    enter_log(tmp_path)
+    with open_log(tmp_path):
+        *_, handler = logging.getLogger("crush_trio").handlers
+        for args in ((SpeechlessError(),), ("\udcff",)):
+            handler.handle(
+                logger.makeRecord("crush_trio.test", logging.WARNING, "f", 1, "%s!", args, None)
+            )
+    assert [line["msg"] for line in lines(tmp_path)] == ["?!"]
+
+
 @pytest.mark.promise("A2")
 async def test_a_run_that_fails_is_in_the_log_of_its_directory(
     tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import msgspec
 
+from crush_trio.messages import encodable
+
 LOG_FILE = "logs/crush.log"
 """Where it is in a data directory (agent contract 3.10)."""
 
@@ -78,7 +80,7 @@ class _Handler(logging.Handler):
                 os.close(file)
             if size + len(line) > ROTATE_BYTES:
                 rotate(self._path)
-        except (OSError, ValueError, TypeError):
+        except Exception:  # noqa: BLE001, S110 -- also what an error raises that is asked for its text
             pass
 
 
@@ -92,10 +94,10 @@ def log_line(record: logging.LogRecord) -> bytes:
             "file": record.pathname,
             "line": record.lineno,
         },
-        "msg": record.getMessage(),
+        "msg": encodable(record.getMessage()),
     }
     if record.exc_info:
-        line["error"] = logging.Formatter().formatException(record.exc_info)
+        line["error"] = encodable(logging.Formatter().formatException(record.exc_info))
     return msgspec.json.encode(line) + b"\n"
 
 
