@@ -27,7 +27,14 @@ from crush_trio.settings import Settings
 from limits_kit import REAL_LIMIT
 
 LOOPBACK = Address("tcp", host="127.0.0.1", port=0)
-SETTINGS = Settings(send_deadline=0.3, drain_timeout=0.5, keep_alive_timeout=600)
+SETTINGS = Settings(
+    send_deadline=0.3,
+    drain_timeout=0.5,
+    keep_alive_timeout=600,
+    head_timeout=600,
+    body_timeout=600,
+)
+"""What is not short is longer than any test waits: an end that it brings is none that was wanted."""
 CHUNK = b"data: " + b"x" * 2**16 + b"\n\n"
 
 

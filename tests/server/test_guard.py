@@ -377,7 +377,7 @@ async def test_nothing_is_left_of_a_connection_that_its_client_ended(use: Use) -
 
 async def test_nothing_is_left_of_an_answer_that_nobody_took() -> None:
     """HTTP/2: all of it was said, none of it was sent for want of a window, and the client left."""
-    async with serving(settings=attrs.evolve(SETTINGS, send_deadline=60)) as server:
+    async with serving(settings=attrs.evolve(SETTINGS, send_deadline=600)) as server:
         before = await _tasks()
         client = await server.connect_h2()
         client.connection.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 0})
