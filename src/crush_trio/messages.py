@@ -221,11 +221,15 @@ class Prompt:
     @cached_property
     def fingerprint(self) -> bytes:
         """A digest of all that the user sent, to recognise the same prompt (R16)."""
-        digest = hashlib.sha256(self.text.encode("utf-8", "surrogatepass"))
+        texts = [self.text, self.model]
         for attachment in self.attachments:
-            digest.update(repr((attachment.path, attachment.mime_type)).encode())
-            digest.update(attachment.data or b"")
-        digest.update(self.model.encode("utf-8", "surrogatepass"))
+            texts += (attachment.path, attachment.mime_type)
+        pieces = [text.encode("utf-8", "surrogatepass") for text in texts]
+        pieces += (attachment.data or b"" for attachment in self.attachments)
+        digest = hashlib.sha256()
+        for piece in pieces:  # each with its length, so that none can pass for part of another
+            digest.update(len(piece).to_bytes(8))
+            digest.update(piece)
         return digest.digest()
 
 

@@ -10,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from core_kit import Owner, Scene, check_ends, gated, open_scene
 from crush_trio.errors import ProviderError, RunIDConflictError, StoreError
 from crush_trio.ids import RunID
+from crush_trio.messages import Binary, Prompt
 from crush_trio.runs import Ending, Run
 from crush_trio.settings import Settings
 from crush_trio.wire.events import AgentEvent, RunComplete
@@ -662,13 +663,14 @@ async def test_a_run_that_ended_badly_is_joined_all_the_same(how: str) -> None:
             assert found.outcome == ("failed" if how == "failed" else "cancelled")
 
 
-def test_a_prompt_with_another_attachment_is_another_prompt() -> None:
-    """The fingerprint covers text and files, and nothing else."""
-    from crush_trio.messages import Binary, Prompt  # noqa: PLC0415
-
+def test_a_prompt_with_another_attachment_or_model_is_another_prompt() -> None:
+    """The fingerprint covers text, files and model, each by itself, and nothing else (R16)."""
     plain, file = Prompt("hello"), Prompt("hello", (Binary("a.txt", "text/plain", b"1"),))
     other = Prompt("hello", (Binary("a.txt", "text/plain", b"2"),))
     assert len({plain.fingerprint, file.fingerprint, other.fingerprint}) == 3
+    text, model = "Ask gpt", "-5"
+    told = [Prompt(text, model=model), Prompt(text + model), Prompt(text, model=model + " ")]
+    assert len({prompt.fingerprint for prompt in told}) == 3
     assert attrs.evolve(plain, interactive=True).fingerprint == plain.fingerprint
 
 
