@@ -34,9 +34,9 @@ class Watch:
 
 
 @asynccontextmanager
-async def open_watch(*holds: ClientID) -> AsyncGenerator[Watch]:
+async def open_watch(*holds: ClientID, limits: Settings = SETTINGS) -> AsyncGenerator[Watch]:
     """Open claims with holds, and watch them until they are over; leaving the block waits for that."""
-    claims = Claims(SETTINGS)
+    claims = Claims(limits)
     watch = Watch(claims)
     for client in holds:
         claims.hold(client)
@@ -71,6 +71,17 @@ async def test_a_stream_keeps_a_workspace_and_leaves_a_grace(autojump_clock: Moc
         await trio.sleep(1000)
         watch.claims.detach(A, again)
     assert watch.ended_at == pytest.approx(2019)
+
+
+@pytest.mark.promise("W2")
+async def test_without_a_grace_the_end_of_the_stream_is_the_end(autojump_clock: MockClock) -> None:
+    """``CRUSH_SERVER_DETACH_GRACE=0`` (wire contract 7.1); a hold is not shortened by it."""
+    async with open_watch(A, limits=Settings(create_hold=30, detach_grace=0)) as watch:
+        await trio.sleep(29)
+        claim = watch.claims.attach(A)
+        await trio.sleep(100)
+        watch.claims.detach(A, claim)
+    assert watch.ended_at == pytest.approx(129)
 
 
 @pytest.mark.promise("W2")
