@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -158,3 +161,29 @@ def _interrupt() -> None:
 
     with shown_errors():
         raise click.Abort
+
+
+@pytest.mark.parametrize("args", [["dirs"], ["schema"], ["models", "--all"]])
+def test_a_full_disk_is_told_and_not_shown_as_a_defect(args: list[str], tmp_path: Path) -> None:
+    """One line says why; what is left in the buffers makes no noise at the end."""
+    command = [sys.executable, "-m", "crush_trio", *args]
+    environ = {**os.environ, "HOME": str(tmp_path)}
+    with open_full() as full:
+        done = subprocess.run(  # noqa: PLW1510  the code is looked at
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environ,
+            timeout=PROCESS_LIMIT,
+        )
+    assert (done.returncode, done.stderr) == (1, b"Error: No space left on device\n")
+
+
+@contextmanager
+def open_full() -> Generator[int]:
+    """Open a device on which there is never room."""
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Awaitable, Callable, Generator, Iterator
@@ -55,9 +56,14 @@ def _presentable(group: BaseExceptionGroup[BaseException]) -> BaseException:
     errors = list(_leaves(group))
     interrupts = [error for error in errors if isinstance(error, KeyboardInterrupt)]
     expected = (CrushTrioError, click.ClickException, BrokenPipeError)
-    if interrupts or all(isinstance(error, expected) for error in errors):
+    if interrupts or all(isinstance(error, expected) or _is_full(error) for error in errors):
         return (interrupts or errors)[0]
     return group
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether what is printed, or stored, found no room: nobody's defect."""
+    return isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
@@ -80,9 +86,20 @@ def shown_errors() -> Generator[None]:
         click.echo(err=True)
         sys.exit(ExitCode.INTERRUPTED)
     except BrokenPipeError:  # whoever read our output has left; nobody is there to be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _print_no_more()
+        sys.exit(ExitCode.FAILED)
+    except OSError as error:
+        if not _is_full(error):
+            raise
+        _print_no_more()
+        click.echo(f"Error: {error.strerror}", err=True)
         sys.exit(ExitCode.FAILED)
     except CrushTrioError as error:
         click.echo(f"Error: {error}", err=True)
         gone = isinstance(error, ServerUnavailableError)
         sys.exit(ExitCode.UNAVAILABLE if gone else ExitCode.FAILED)
+
+
+def _print_no_more() -> None:
+    """Let what is left in the buffers go nowhere, or the interpreter would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
