@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import subprocess
+import sys
 import threading  # noqa: TID251 -- to see it refused
 import time
 from collections.abc import Awaitable, Callable, Generator
@@ -14,6 +16,7 @@ import pytest
 import trio
 import trio._core._run as trio_run
 
+import canary_kit
 from crush_trio.ids import new_id
 from crush_trio.testing import OutsideWorldError, open_core, open_world, run, virtual_now
 from crush_trio.testing.running import EPOCH, require_switch
@@ -57,8 +60,23 @@ def test_a_seed_decides_the_order_and_the_ids() -> None:
     assert len({order(seed)[0][0].split()[1] for seed in range(30)}) > 20
 
 
-def test_trio_has_the_switch_that_this_rests_on() -> None:
-    """Canary: the private names are there, and seeding them is what decides the order of a batch."""
+@pytest.mark.parametrize("hashes", ["1", "2"])
+def test_trio_has_the_switch_that_this_rests_on(hashes: str) -> None:
+    """Canary: without the plugins that turn it on for us, a seed decides the order of every batch.
+
+    In other processes, whose memory and whose strings' hashes are others.
+    """
+    env = {**os.environ, "PYTHONHASHSEED": hashes}
+    program = [sys.executable, canary_kit.__file__]
+    done = subprocess.run(program, env=env, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    ours = canary_kit.orders()
+    assert done.stdout.splitlines() == [str(order) for order in ours]
+    assert len({tuple(order) for order in ours}) == len(canary_kit.SEEDS)
+
+
+def test_a_run_leaves_trios_randomness_as_it_was() -> None:
+    """What happened before a run has no say in it, and it has none in what comes after."""
     require_switch()
     assert isinstance(trio_run._r, random.Random)
     switch, state = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate()
