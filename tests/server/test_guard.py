@@ -391,7 +391,7 @@ async def test_nothing_is_left_of_an_answer_that_nobody_took() -> None:
 
 async def test_an_idle_http2_connection_is_told_goodbye() -> None:
     """Also one whose last stream was reset by its client, which must not look busy for ever."""
-    settings = attrs.evolve(SETTINGS, keep_alive_timeout=0.1)
+    settings = attrs.evolve(SETTINGS, keep_alive_timeout=0.5)
     async with serving(settings=settings) as server:
         client = await server.connect_h2()
         events = await client.send("GET", "/v1/events")

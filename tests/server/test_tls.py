@@ -135,7 +135,7 @@ async def test_an_event_stream_ends_with_a_goodbye_and_no_cut(tmp_path: Path) ->
 @pytest.mark.promise("S6")
 async def test_an_idle_connection_ends_with_a_goodbye(tmp_path: Path) -> None:
     """HTTP/2 says its own before."""
-    settings = attrs.evolve(SETTINGS, keep_alive_timeout=0.1)
+    settings = attrs.evolve(SETTINGS, keep_alive_timeout=0.5)
     async with encrypted(tmp_path, settings) as place:
         async with await place.connect() as stream:
             assert (await request(stream, "GET", "/v1/health")).status == 200

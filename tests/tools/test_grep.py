@@ -267,7 +267,7 @@ async def test_a_pattern_of_years_costs_half_a_second(tmp_path: Path) -> None:
         nursery.cancel_scope.cancel("done")
     assert answer.is_error
     assert "takes too long to match" in answer.content
-    assert ticks >= 5
+    assert ticks > 1  # of twenty, on a machine with a core to spare
 
 
 async def test_a_ripgrep_that_fails_is_done_without(tmp_path: Path) -> None:
