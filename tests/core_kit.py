@@ -662,7 +662,7 @@ class Town:
     open_now: int = 0
     opening: Callable[[], Awaitable[None]] | None = None
     open_error: Exception | None = None
-    provider_error: Exception | None = None
+    provider_error: Exception | SystemExit | None = None
 
     def request(self, directory: Path | None = None, **fields: Any) -> CreateWorkspace:
         """Return a create request."""

@@ -240,6 +240,53 @@ async def test_the_deletion_waits_for_a_run_that_has_concluded(
         assert (last.type, last.change) == ("session", "deleted")
 
 
+class ExitingModel(ScriptedModel):
+    """A model whose titles call ``sys.exit``."""
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[AsyncIterator[Delta]]:
+        """Open a stream that is not for a title."""
+        if not request.tools:
+            self.title_requests.append(request)
+            raise SystemExit(3)
+        async with super().stream(request) as deltas:
+            yield deltas
+
+
+@pytest.mark.promise("C3")
+async def test_a_title_that_calls_for_an_exit_ends_nothing_else(
+    autojump_clock: MockClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the prompt beside it is answered."""
+    model = ExitingModel([Pause(1), Say("answer")])
+    async with open_town(tmp_path, model=model) as town:
+        workspace = await town.open()
+        run = accepted(workspace.submit(await town.session(workspace), Prompt("one")))
+        await run.finished.wait()
+        assert (run.outcome, run.text) == ("completed", "answer")
+        assert len(model.title_requests) == 1
+        assert not workspace.closing
+    assert f"side work of workspace {workspace.id} failed" in caplog.text
+
+
+@pytest.mark.promise("C3", "R7")
+async def test_a_provider_whose_opening_calls_for_an_exit_fails_the_run(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """And not the server; it is opened again for the next prompt."""
+    async with open_town(tmp_path, "answer") as town:
+        workspace = await town.open()
+        session = await town.session(workspace)
+        town.provider_error = SystemExit(3)
+        run = accepted(workspace.submit(session, Prompt("one")))
+        await run.finished.wait()
+        assert (run.outcome, run.ending.error) == ("failed", "exit(3) was called")
+        town.provider_error = None
+        again = accepted(workspace.submit(session, Prompt("two")))
+        await again.finished.wait()
+        assert again.text == "answer"
+
+
 # --- neighbours -------------------------------------------------------------------------------------
 
 

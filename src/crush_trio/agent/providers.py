@@ -59,7 +59,7 @@ class Providers:
             async with self._opener(slot.endpoint) as slot.provider:
                 slot.settled.set()
                 await trio.sleep_forever()
-        except* Exception as errors:  # noqa: BLE001 -- told to whoever wanted the provider (C3)
+        except* (Exception, SystemExit) as errors:  # noqa: BLE001 -- told to whoever wanted the provider (C3)
             slot.error = sole(errors)
         finally:
             slot.provider = None
