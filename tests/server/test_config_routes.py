@@ -142,16 +142,16 @@ async def test_r47_what_is_allowed_unasked_changes_in_an_open_workspace(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
     """Both ways, and at once: who takes a tool from the list wants to be asked."""
-    call = Call("bash", {"command": "make", "description": "make"})
-    model = ScriptedModel([call], "made", [call], "never said")
+    outside = Call("ls", {"path": str(tmp_path / "home")})
+    model = ScriptedModel([outside], "seen", [outside], "never said")
     async with open_office(tmp_path, model) as office:
         key = "permissions.allowed_tools"
-        await office.post("config/set", {"scope": 1, "key": key, "value": ["bash"]})
-        assert (await office.place.session.prompt("make it")).text == "made"
+        await office.post("config/set", {"scope": 1, "key": key, "value": ["ls"]})
+        assert (await office.place.session.prompt("look there")).text == "seen"
         assert not office.place.ear.of("permission_request")
         await office.post("config/remove", {"scope": 1, "key": key})
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(office.place.session.prompt, "make it again")
+            nursery.start_soon(office.place.session.prompt, "look there again")
             await noticed()
             assert len(office.place.ear.of("permission_request")) == 1
             await office.place.session.cancel()

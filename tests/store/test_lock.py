@@ -35,11 +35,12 @@ async def test_a_directory_held_by_another_process_is_refused_until_that_dies(
             run = partial(trio.run_process, stdout=subprocess.PIPE, check=False)
             holder: trio.Process = await nursery.start(run, child(tmp_path, "hold"))
             assert holder.stdout is not None
-            assert await holder.stdout.receive_some() == b"open\n"
-            with pytest.raises(DataDirectoryInUseError) as refused:
-                async with open_store(tmp_path, lambda _: None):
-                    raise AssertionError("two processes have it open")
-            holder.kill()
+            async with holder.stdout as said:
+                assert await said.receive_some() == b"open\n"
+                with pytest.raises(DataDirectoryInUseError) as refused:
+                    async with open_store(tmp_path, lambda _: None):
+                        raise AssertionError("two processes have it open")
+                holder.kill()
         text = str(refused.value)
         assert text.startswith(
             f"data directory already in use by another crush process: {tmp_path}"

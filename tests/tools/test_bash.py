@@ -17,10 +17,10 @@ from tools_kit import Toolbox, is_alive, open_ear, open_toolbox
 
 
 def timeless(answer: ToolAnswer) -> dict[str, Any]:
-    """Return the metadata without its two times, which must be milliseconds of now."""
+    """Return the metadata without its two times, which must be milliseconds of the last minutes."""
     metadata = dict(answer.metadata or {})
     start, end = metadata.pop("start_time"), metadata.pop("end_time")
-    assert time.time() * 1000 - 10_000 < start <= end <= time.time() * 1000
+    assert (time.time() - REAL_LIMIT) * 1000 < start <= end <= time.time() * 1000
     return metadata
 
 
