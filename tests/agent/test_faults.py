@@ -32,8 +32,9 @@ from crush_trio.providers.base import (
     TextDelta,
     ToolCallEnd,
     ToolCallStart,
+    Usage,
 )
-from crush_trio.providers.scripted import Call, Hang, Say, WaitFor
+from crush_trio.providers.scripted import Call, Hang, Report, Say, WaitFor
 from crush_trio.tools.base import ToolAnswer, ToolContext
 from crush_trio.wire.events import RunComplete
 from crush_trio.wire.messages import WireMessage, wire_message
@@ -441,6 +442,31 @@ async def test_a_call_whose_name_cannot_be_encoded_does_not_spoil_the_conversati
         run = await study.play()
         assert (run.outcome, run.text) == ("completed", "fine")
         check_history(await study.messages())
+
+
+@pytest.mark.promise("C3")
+@pytest.mark.parametrize(
+    ("usage", "tokens", "cost"),
+    [
+        (Usage(input=-1, output=-1), (2, 1), 0.0),
+        (Usage(input=-5, output=7, cost=0.5), (0, 7), 0.5),
+        (Usage(input=2**70, output=7), (2**53 - 1, 7), 0.0),
+        (Usage(input=3, output=7, cost=-0.5), (3, 7), 0.0),
+        (Usage(input=3, output=7, cost=float("inf")), (3, 7), 0.0),
+        (Usage(input=3, output=7, cost=float("nan")), (3, 7), 0.0),
+    ],
+)
+async def test_an_answer_is_not_lost_to_a_count_that_cannot_be(
+    usage: Usage, tokens: tuple[int, int], cost: float, autojump_clock: MockClock
+) -> None:
+    """Some servers report -1 for what they do not know."""
+    async with open_study([Say("fine"), Report(usage)]) as study:
+        run = await study.play()
+        assert (run.outcome, run.text) == ("completed", "fine")
+        session = await study.store.session(study.session_id)
+        assert session is not None
+        assert (session.prompt_tokens, session.completion_tokens) == tokens
+        assert session.cost == cost
 
 
 # --- clocks -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import trio
 from crush_trio.agent.calls import mended
 from crush_trio.agent.draft import Draft
 from crush_trio.agent.fairness import FairDeltas
-from crush_trio.agent.usage import estimate
+from crush_trio.agent.usage import believable, estimate
 from crush_trio.errors import ProviderError
 from crush_trio.messages import encodable
 from crush_trio.providers.base import (
@@ -118,7 +118,7 @@ def _take(delta: Delta, draft: Draft, collected: Collected) -> None:
         case ToolCallEnd(call_id, name, arguments):
             _take_call(draft, collected, call_id, name, arguments)
         case Usage():
-            collected.usage = delta
+            collected.usage = believable(delta)
         case ToolCallArgs() | StreamEnd():
             pass
 

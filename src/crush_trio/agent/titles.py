@@ -14,7 +14,7 @@ import attrs
 
 from crush_trio.agent.fairness import FairDeltas
 from crush_trio.agent.system import template
-from crush_trio.agent.usage import cost
+from crush_trio.agent.usage import believable, cost
 from crush_trio.config import Chosen
 from crush_trio.errors import CrushTrioError, ProviderError
 from crush_trio.ids import SessionID
@@ -124,7 +124,7 @@ async def _ask(model: TitleModel, prompt: str, key: str) -> tuple[str, Usage]:
                 case TextDelta(fragment):
                     text.append(fragment)
                 case Usage():
-                    usage = delta
+                    usage = believable(delta)
                 case StreamEnd("max_tokens"):
                     raise ProviderError("the title was cut off")
                 case _:
