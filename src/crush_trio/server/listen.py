@@ -26,6 +26,7 @@ from hypercorn.typing import AppWrapper, ASGIFramework, LifespanState
 from crush_trio.addresses import Address
 from crush_trio.server.bind import open_listener
 from crush_trio.server.guard import GuardedTCPServer, ServerContext
+from crush_trio.server.guard.floods import Allowance
 from crush_trio.server.peers import owners, peer_uid
 from crush_trio.settings import Settings
 
@@ -33,6 +34,12 @@ logger = logging.getLogger(__name__)
 
 CONCURRENT_STREAMS = 500
 """HTTP/2 streams that one connection may have open; hypercorn's priority tree takes 999."""
+
+COMPLAINTS = 10
+"""Refused connections that are logged at once: a log must not grow as fast as somebody can connect."""
+
+COMPLAINTS_REFILL = 1 / 60
+"""Lines a second on top of that."""
 
 RESERVE = 256
 """File descriptors that connections leave to the runs: for databases, tools and providers."""
@@ -99,7 +106,7 @@ async def serve(  # noqa: PLR0913  each is one decision of whoever serves
     logging.getLogger("hpack").setLevel(logging.INFO)
     context = ServerContext(settings.send_deadline, settings.head_timeout)
     async with _open_lifespan(wrapped, config) as state, trio.open_nursery() as connections:
-        count, room = 0, _room()
+        count, room, complaints = 0, _room(), Allowance(COMPLAINTS, COMPLAINTS_REFILL)
 
         async def converse(stream: trio.SocketStream) -> None:
             nonlocal count
@@ -108,7 +115,8 @@ async def serve(  # noqa: PLR0913  each is one decision of whoever serves
                 return
             secured = stream if tls is None else trio.SSLStream(stream, tls, server_side=True)
             if count >= room:
-                logger.warning("%d connections are open: another one is refused", count)
+                if complaints.spend():
+                    logger.warning("%d connections are open: another one is refused", count)
                 await trio.aclose_forcefully(stream)
                 return
             count += 1
