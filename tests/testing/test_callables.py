@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -225,6 +226,27 @@ def test_a_process_that_a_cancel_leaves_behind_is_found_and_killed() -> None:
     report = sweep_callable(leaky, simulated=False)
     assert any("time.sleep(60)" in fault.what for fault in report.faults)
     assert not [command for command in children().values() if "time.sleep(60)" in command]
+
+
+def test_a_command_that_outlives_the_shell_that_began_it_is_found_and_killed() -> None:
+    """The shell is ended as it should be; what it had begun would be nobody's child any more.
+
+    Only Linux lets us adopt it; elsewhere nothing is found, as the page says.
+    """
+    shell = ["sh", "-c", "sleep 61 & echo begun; wait"]
+
+    async def leaky() -> None:
+        process = await trio.lowlevel.open_process(shell, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        async with process.stdout:
+            await process.stdout.receive_some()
+            process.kill()
+            await process.wait()
+
+    report = sweep_callable(leaky, simulated=False, points=[])
+    found = [fault.what for fault in report.faults if "(sleep 61) is left" in fault.what]
+    assert len(found) == len(report.faults) == (sys.platform == "linux")
+    assert "sleep 61" not in children().values()
 
 
 def test_a_process_that_is_ended_by_whoever_started_it_is_no_fault() -> None:

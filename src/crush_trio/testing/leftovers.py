@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import re
@@ -62,6 +63,28 @@ def descriptors() -> dict[str, str]:
     return found
 
 
+_SET_SUBREAPER, _GET_SUBREAPER = 36, 37
+"""Options of Linux's ``prctl`` (``linux/prctl.h``)."""
+
+
+@contextmanager
+def adopting() -> Generator[None]:
+    """Become the parent of what children leave behind when they end, where the system can (Linux).
+
+    So a command that a killed shell had begun is found as well: it would be nobody's child.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    prctl, before = ctypes.CDLL(None).prctl, ctypes.c_int()
+    prctl(_GET_SUBREAPER, ctypes.byref(before))
+    prctl(_SET_SUBREAPER, ctypes.c_ulong(1))
+    try:
+        yield
+    finally:
+        prctl(_SET_SUBREAPER, ctypes.c_ulong(before.value))
+
+
 UNWAITED = re.compile(r"subprocess (\d+) is still running")
 """What Python says when a process is forgotten, whether or not it runs."""
 
@@ -81,7 +104,7 @@ class Leftovers:
     @contextmanager
     def looked_for(cls) -> Generator[Self]:
         """Look now, and listen to Python's resource warnings while the block lasts."""
-        with warnings.catch_warnings():
+        with adopting(), warnings.catch_warnings():
             leftovers, show_others = cls(), warnings.showwarning
 
             def show(
@@ -107,8 +130,9 @@ class Leftovers:
         left = {pid: name for pid, name in children().items() if pid not in self._children}
         for pid, command in left.items():
             wrong.append(f"the process {pid} ({command}) is left")
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, 9)
+                os.waitpid(pid, 0)
         if self._opened():
             gc.collect()  # what only waits for Python's collector is told by its warning
         wrong += [
