@@ -13,7 +13,7 @@ import pytest
 
 from crush_trio.config import Chosen, Configuration, load
 from crush_trio.errors import ConfigError
-from crush_trio.wire.config import Model, Options, SelectedModel
+from crush_trio.wire.config import Model, Options, SelectedModel, Token
 
 PROBE: dict[str, Any] = {
     "options": {
@@ -549,3 +549,13 @@ def test_without_any_provider_nothing_is_corrected(world: World) -> None:
     """There is nothing to correct it to."""
     world.write({"models": {"large": {"provider": "nobody", "model": "m"}}})
     assert world.load().corrections == {}
+
+
+def test_a_login_of_the_wrong_form_is_an_error_with_its_key(world: World) -> None:
+    """It would fail when it is renewed, long after it was written; unknown keys are passed over."""
+    token = {"access_token": "a", "expires_in": 5, "expires_at": 9, "scope": "x"}
+    world.write({"providers": {"local": {**LOCAL, "oauth": token}}})
+    assert world.load().token("local") == Token("a", expires_in=5, expires_at=9)
+    world.write({"providers": {"local": {**LOCAL, "oauth": {**token, "expires_at": "soon"}}}})
+    with pytest.raises(ConfigError, match=r"providers\.local\.oauth\.expires_at: expected `int`"):
+        world.load()

@@ -159,6 +159,19 @@ async def test_a_token_that_another_program_has_renewed_is_taken(
         assert bank.counter.given == []
 
 
+async def test_sessions_that_find_it_expired_at_the_same_time_renew_it_once(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """The second waits for the first, and takes what that has stored."""
+    async with open_bank(tmp_path, expires_at=EPOCH - 1) as bank:
+        other = await bank.place.workspace.create_session("Other")
+        async with trio.open_nursery() as nursery:
+            for session in (bank.place.session, other):
+                nursery.start_soon(session.prompt, "hello")
+        assert len(bank.counter.given) == 1
+        assert bank.keys == ["new-1"]
+
+
 @pytest.mark.promise("R7", "A2")
 async def test_a_login_that_has_ended_fails_the_run_and_is_told(
     autojump_clock: MockClock, tmp_path: Path

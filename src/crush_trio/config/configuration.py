@@ -97,10 +97,7 @@ class Configuration:
         """Return what a login at a provider gave, or its last renewal; None without a login."""
         if (renewed := self.findings.tokens.get(provider_id)) is not None:
             return renewed
-        try:
-            return msgspec.convert(self._provider(provider_id).oauth, Token | None)
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"provider {provider_id!r}: oauth: {error}") from error
+        return self._provider(provider_id).oauth
 
     def renews(self, provider_id: str) -> bool:
         """Whether a key may be replaced: by a login's, or because the entry holds a command."""
