@@ -23,6 +23,7 @@ from core_kit import (
 from crush_trio.agent.summary import INSTRUCTION, continuation, instruction, is_nearly_full
 from crush_trio.errors import ProviderError
 from crush_trio.providers.base import Usage
+from crush_trio.providers.script import Op
 from crush_trio.providers.scripted import Call, Fail, Finish, Hang, Report, Say
 from crush_trio.runs import Run
 from crush_trio.tools.base import ToolAnswer, ToolContext, denied
@@ -279,6 +280,33 @@ async def test_unfinished_work_goes_on_as_the_same_run_after_a_summary(
         assert [m.text for m in last.messages] == ["the summary", continuation("do it")]
         check_ends(study.events, [run, after])
         check_history(await study.messages())
+
+
+async def test_a_summary_that_makes_no_room_is_not_made_again(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the first request after it is as full, the work goes on: no summary follows the other."""
+    look: list[Op] = [Call("look"), FULL]
+    script = [look, "one summary", look, look, [Say("done"), FULL], "a last one"]
+    async with open_study(*script, tools=[tool("look")]) as study:
+        study.gear = WINDOW
+        run = await study.play("do it")
+        assert (run.outcome, run.text) == ("completed", "done")
+        assert told(await study.messages()) == [
+            "user stop do it",
+            "assistant tool_use",
+            "tool stop done",
+            "assistant end_turn one summary",
+            f"user stop {continuation('do it')}",
+            "assistant tool_use",
+            "tool stop done",
+            "assistant tool_use",
+            "tool stop done",
+            "assistant end_turn done",
+            "assistant end_turn a last one",
+        ]
+        assert "fills the window of model m even after a summary" in caplog.text
+        check_ends(study.events, [run])
 
 
 async def test_a_finished_answer_is_followed_by_its_summary(autojump_clock: MockClock) -> None:

@@ -152,7 +152,7 @@ class AgentTurn:
 
     async def _play_steps(self, run: RunRecord, gear: Gear, conversation: Conversation) -> None:
         loops = LoopDetector()
-        goes_on = True
+        goes_on, is_fresh, has_room = True, False, True
         while goes_on:
             self._fold(conversation)
             step = self._new_step(run, conversation)
@@ -161,12 +161,22 @@ class AgentTurn:
                 step.reason = "tool_use"
                 return
             is_full = gear.auto_summarize and _is_nearly_full(step, gear, conversation.session)
-            if goes_on or is_full:
+            has_room &= not (
+                is_full and is_fresh
+            )  # else one summary would follow the other for ever
+            is_fresh = is_full and (has_room or not goes_on)
+            if goes_on or is_fresh:
                 await _close_step(step, gear, conversation)
-            if is_full:
+            if is_fresh:
                 await self._summarise(gear, conversation, needed=goes_on)
                 if goes_on:
                     conversation.say(Prompt(continuation(run.prompt.text)))
+            elif is_full:
+                logger.warning(
+                    "session %s fills the window of model %s even after a summary: it goes on without",
+                    self.session_id,
+                    gear.chosen.model.id,
+                )
 
     def _fold(self, conversation: Conversation) -> None:
         """Let the prompts that wait join the conversation, if they may. Not a checkpoint."""
