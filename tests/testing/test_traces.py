@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import steps_kit
 import traced_kit
 from crush_trio.testing.place import Place, make_place, open_place
 from limits_kit import PROCESS_LIMIT
@@ -45,3 +46,15 @@ def test_two_processes_have_the_same_traces(tmp_path: Path) -> None:
     assert len(names) == 2 * len(SCENARIOS)
     for name in names:
         assert (ours / name).read_text() == (theirs / name).read_text(), name
+
+
+def test_two_processes_take_the_same_steps_through_every_story(tmp_path: Path) -> None:
+    """In the world without HTTP, with other hashes of strings, and other addresses."""
+    env = {**os.environ, "PYTHONHASHSEED": "2"}
+    program = [sys.executable, steps_kit.__file__, str(tmp_path.resolve()), "5"]
+    done = subprocess.run(
+        program, env=env, check=True, timeout=120, stdout=subprocess.PIPE, text=True
+    )
+    ours = steps_kit.steps(tmp_path.resolve(), 5)
+    assert len(ours.splitlines()) > 4_000
+    assert done.stdout.splitlines() == ours.splitlines()
