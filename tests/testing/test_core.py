@@ -215,7 +215,7 @@ def test_a_workspace_id_that_was_open_works_on_the_next_server(place: Place, kil
     """Without joining again; one that was said goodbye to is gone."""
 
     async def scenario() -> None:
-        async with open_core(place=place) as core:
+        async with open_core(place=place, saves=True) as core:
             a, b = await settle_in(core), core.client("b")
             await core.done(b.join(BESIDE))
             await core.done(b.release())

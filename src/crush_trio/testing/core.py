@@ -48,7 +48,7 @@ class Core:
         model: What answers every prompt.
         shell: What runs every command.
         disks: What survives a restart.
-        saved: What a server saves for the next one.
+        saved: What a server saves for the next one; None if it saves nothing.
         remembered: Workspaces that were open before a restart, and have not been asked for since.
         lives: The server's lives, the present one last.
         created: Sessions that somebody has made.
@@ -65,7 +65,7 @@ class Core:
     shell: ScriptedShell
     disks: Disks
     _nursery: trio.Nursery
-    saved: SavedState = attrs.field(factory=SavedState)
+    saved: SavedState | None = None
     remembered: set[str] = attrs.field(factory=set[str])
     lives: list[Life] = attrs.field(factory=list[Life])
     clients: dict[str, Client] = attrs.field(factory=dict[str, Client])
@@ -205,6 +205,7 @@ async def open_core(
     tools: Sequence[Tool] = (),
     settings: Settings | None = None,
     place: Place | None = None,
+    saves: bool = False,
     seed: int | None = None,
 ) -> AsyncGenerator[Core]:
     """Open a world and start its server; leaving the block stops it.
@@ -217,6 +218,7 @@ async def open_core(
         tools: What the model may call beside the built-in tools.
         settings: The server's.
         place: Its directories; a world that is given none makes and removes its own.
+        saves: Save which workspaces are open, so that the next server knows their ids.
         seed: Decides from here on, in place of the run's.
     """
     with sown(seed), open_place() if place is None else nullcontext(place) as found:
@@ -225,6 +227,7 @@ async def open_core(
             shell = ScriptedShell(commands or {})
             settings = settings or Settings()
             core = Core(found, settings, tuple(tools), watched, shell, Disks(), nursery)
+            core.saved = SavedState() if saves else None
             watched.changed, watched.active = core.pulse, core.active
             await core.start()
             yield core

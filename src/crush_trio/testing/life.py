@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import attrs
@@ -25,7 +25,7 @@ from crush_trio.wire.events import Event
 from crush_trio.wire.permissions import GrantAction
 from crush_trio.wire.sse import SSEReader
 from crush_trio.workspaces import Equipment, Workspace, WorkspaceHost, open_workspace_host
-from crush_trio.workspaces.register import open_register
+from crush_trio.workspaces.register import Register, open_register
 
 if TYPE_CHECKING:
     from crush_trio.testing.core import Core
@@ -81,9 +81,7 @@ class Life:
         )
         with self._scope:
             async with (
-                open_register(
-                    core.saved.file(lambda: self.dead), core.settings, virtual_now, inline
-                ) as register,
+                self._open_register() as register,
                 open_workspace_host(
                     equipment, core.disks.open_store, core.place.env, register
                 ) as self.host,
@@ -124,9 +122,16 @@ class Life:
                 disk.crash()
             self._scope.cancel("killed")
 
+    def _open_register(self) -> AbstractAsyncContextManager[Register | None]:
+        core = self.core
+        if core.saved is None:
+            return nullcontext()
+        file = core.saved.file(lambda: self.dead)
+        return open_register(file, core.settings, virtual_now, inline)
+
     def _remember(self) -> None:
         """Note which workspaces the next life must find by their ids, if it has ended none before."""
-        if not self.stopping.is_set():
+        if self.core.saved is not None and not self.stopping.is_set():
             self.core.remembered.update(workspace.id for workspace in self.host.workspaces)
 
     # --- requests ----------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import msgspec
 import trio
 
 from crush_trio.workspaces.saved import SavedWorkspace, StateFile
@@ -17,9 +16,9 @@ WHERE = Path("/simulated/state.json")
 
 @attrs.define(eq=False)
 class SavedState:
-    """A file in memory, which survives a restart, and a kill as it was then."""
+    """What such a file holds, which survives a restart, and a kill as it was then."""
 
-    data: bytes = b""
+    saved: tuple[SavedWorkspace, ...] = ()
 
     def file(self, is_dead: Callable[[], bool]) -> StateFile:
         """Return the file as one server has it; a dead one writes no more."""
@@ -33,14 +32,12 @@ class _File(StateFile):
 
     def read(self) -> tuple[SavedWorkspace, ...]:
         """Return what was saved."""
-        if not self.state.data:
-            return ()
-        return msgspec.json.decode(self.state.data, type=tuple[SavedWorkspace, ...])
+        return self.state.saved
 
     def write(self, saved: Sequence[SavedWorkspace]) -> None:
         """Replace what was saved."""
         if not self.is_dead():
-            self.state.data = msgspec.json.encode(tuple(saved))
+            self.state.saved = tuple(saved)
 
 
 async def inline(function: Callable[..., Any], *args: Any) -> Any:

@@ -47,6 +47,7 @@ class Scenario:
         may_log: What may be logged as an error.
         disturbances: The names of those that apply; all if None.
         settings: The server's.
+        saves: Whether servers know the ids of the workspaces that the one before had open.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Scenario:
     may_log: tuple[str, ...] = ()
     disturbances: frozenset[str] | None = None
     settings: Settings = attrs.field(factory=Settings)
+    saves: bool = False
 
     @asynccontextmanager
     async def open(self, place: Place) -> AsyncGenerator[Core]:
@@ -85,6 +87,7 @@ class Scenario:
             tools=self.tools,
             settings=self.settings,
             place=place,
+            saves=self.saves,
         ) as core:
             core.gates, core.background = gates, self.background
             yield core

@@ -135,6 +135,7 @@ SCENARIOS = (
             Prompt("three", "r3"),
         ),
         HALF,
+        saves=True,
     ),
     Scenario(
         "clients of a server that was killed come back with the ids that they have",
@@ -151,6 +152,7 @@ SCENARIOS = (
             Prompt("three", "r3"),
         ),
         HALF,
+        saves=True,
     ),
     Scenario(
         "two workspaces share a data directory",
