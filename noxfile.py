@@ -61,6 +61,13 @@ def browser(session: nox.Session) -> None:
     session.run("pytest", "tests_browser", *session.posargs)
 
 
+@nox.session(python=["3.12", "3.13"])
+def newer(session: nox.Session) -> None:
+    """Run the tests on newer Pythons, which bring a newer Quart, too."""
+    install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the rows of docs/performance.md beside a bare server; never part of the tests."""

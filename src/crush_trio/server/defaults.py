@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quart_trio import QuartTrio
 
+from crush_trio.server.body_limit import BodyLimit
 from crush_trio.server.hosts import OneHost
 from crush_trio.server.keepalive import KeepAliveFix
 from crush_trio.server.paths import CleanPaths
@@ -18,4 +19,5 @@ def configure(app: QuartTrio, settings: Settings) -> None:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False  # a wrong method (wire contract 1.3)
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.url_map.merge_slashes = False  # CleanPaths redirects, with the contract's status
-    app.asgi_app = KeepAliveFix(CleanPaths(OneHost(app.asgi_app)))
+    limited = BodyLimit(app.asgi_app, settings.body_bytes)
+    app.asgi_app = KeepAliveFix(CleanPaths(OneHost(limited)))
