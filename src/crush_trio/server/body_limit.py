@@ -7,6 +7,8 @@ limit counts as the end, and the framework then sees a whole body that is too la
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from hypercorn.typing import (
     ASGIFramework,
     ASGIReceiveCallable,
@@ -28,10 +30,10 @@ class BodyLimit:
         self._app = app
         self._limit = limit
 
-    async def __call__(
+    def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        """Pass one request on."""
+    ) -> Awaitable[None]:
+        """Pass one request on. Sync, since every open stream would keep a coroutine of it."""
         size = 0
 
         async def bounded_receive() -> ASGIReceiveEvent:
@@ -45,4 +47,4 @@ class BodyLimit:
                     return {**message, "more_body": False}
             return message
 
-        await self._app(scope, bounded_receive, send)
+        return self._app(scope, bounded_receive, send)

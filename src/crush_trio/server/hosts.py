@@ -7,6 +7,8 @@ a traceback, where that cannot be done; but on a unix socket ``Host`` may be any
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 
 HOST = b"localhost"
@@ -18,11 +20,11 @@ class OneHost:
     def __init__(self, app: ASGIFramework) -> None:
         self._app = app
 
-    async def __call__(
+    def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        """Pass one request on."""
+    ) -> Awaitable[None]:
+        """Pass one request on. Sync, as :class:`.BodyLimit` is."""
         if scope["type"] == "http":
             others = [pair for pair in scope["headers"] if pair[0].lower() != b"host"]
             scope = {**scope, "headers": [(b"host", HOST), *others]}
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)

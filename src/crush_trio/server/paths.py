@@ -7,6 +7,7 @@ clean one with 307, whatever it is, and an encoded slash stays inside its segmen
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Awaitable
 from html import escape
 from urllib.parse import quote, unquote
 
@@ -25,18 +26,16 @@ class CleanPaths:
     def __init__(self, app: ASGIFramework) -> None:
         self._app = app
 
-    async def __call__(
+    def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
-    ) -> None:
-        """Pass one request on, or redirect it."""
+    ) -> Awaitable[None]:
+        """Pass one request on, or redirect it. Sync, as :class:`.BodyLimit` is."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         path = _origin_form(scope["raw_path"].decode("ascii"))
         if (clean := clean_path(path)) != path:
-            await _redirect(scope, clean, send)
-        else:
-            await self._app({**scope, "path": decode_path(path)}, receive, send)
+            return _redirect(scope, clean, send)
+        return self._app({**scope, "path": decode_path(path)}, receive, send)
 
 
 def clean_path(path: str) -> str:
