@@ -79,6 +79,8 @@ class Replay:
         if workspace not in self.names.known:
             await self._say_goodbyes()
         for line in lines:
+            if line["kind"] == "end" and line["n"] in self.ears:
+                await self._hear_title(lines, line["n"])
             await self._play_line(line)
         for number in self.ears:
             await self._hear_title(lines, number)
