@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -230,25 +231,32 @@ async def throw_all(
             nursery.start_soon(work)
 
 
+def sweep_out(places: Path) -> None:
+    """Remove the workspaces' directories, once all have closed."""
+    shutil.rmtree(places, ignore_errors=True)
+
+
 async def campaign(options: argparse.Namespace, root: Path, tally: Tally) -> list[dict[str, int]]:
     """Throw all inputs, round by round; return what the server held after each."""
     begun = time.monotonic()
-    log = options.log or root / "log"
+    log, places = options.log or root / "log", root / "places"
     async with open_target(root, log) as target:
         if options.only:
             kind, _, number = options.only.partition(":")
             await target.rest()
-            await throw_all(iter([(kind, int(number))]), target, root, options, tally)
+            await throw_all(iter([(kind, int(number))]), target, places, options, tally)
             tally.findings += await target.settle()
             return target.counts
-        await throw_all(numbered(WARM_UP, 10**9, options.kinds), target, root, options, tally)
+        await throw_all(numbered(WARM_UP, 10**9, options.kinds), target, places, options, tally)
         await target.rest()
+        sweep_out(places)
         done = 0
         while done < options.inputs and time.monotonic() - begun < options.minutes * 60:
             count = min(options.round, options.inputs - done)
-            await throw_all(numbered(count, done, options.kinds), target, root, options, tally)
+            await throw_all(numbered(count, done, options.kinds), target, places, options, tally)
             done += count
             wrong = await target.settle()
+            sweep_out(places)
             tally.findings += [f"after {done} inputs: {each}" for each in wrong]
             if not await target.serves():
                 tally.findings.append(f"after {done} inputs: it does not serve")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -190,7 +189,7 @@ class Worker:
         return msgspec.json.decode(reply.body)
 
     async def leave(self) -> None:
-        """Say goodbye to the workspace, if there is one, and remove its directory."""
+        """Say goodbye to the workspace, if there is one; its directory stays, as it closes yet."""
         place, self._place = self._place, None
         if place is None:
             return
@@ -199,7 +198,6 @@ class Worker:
             async with await trio.open_unix_socket(self._socket) as stream:
                 await self._cancel(place, stream)
                 await ask(stream, "DELETE", f"/v1/clients/{place.client}", (), None)
-        shutil.rmtree(place.directory, ignore_errors=True)
 
 
 @asynccontextmanager
